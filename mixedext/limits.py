@@ -77,6 +77,13 @@ ALIKE_PIVOTS = 1e-6
 CORRELATION_AT_LIMIT = 1e-5
 # A ratio of standard deviations, or its inverse, below this may be zero.
 SD_RATIO_AT_LIMIT = 1e-7
+# engine/residual/vanishing
+# Share of residuals in the standard deviations of a stratum that stands for none: V loses
+# its square, whitened rows its inverse square times the rounding error.  Share below which
+# a stratum is tried with none, and rise of the deviance by row that this may bring.
+NO_SHARE, SMALL_SHARE, RISE_AT_NO_SHARE = 1e-4, 2e-2, 1e-7
+# Residual of the rows of a stratum below this share of y: there is no variance to estimate.
+EXPLAINED = 1e-10
 # specification/data/value_range
 # Largest absolute values of a column, and ratios of y to them, whose squares, summed over
 # the rows, stay numbers of double precision (2e-308 to 2e308).

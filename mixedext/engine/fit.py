@@ -345,6 +345,7 @@ def followed(first: Optimum, second: Optimum) -> Optimum:
         minima=(second.deviance, *one.minima[1:]),
         found_from=one.found_from,
         others_may_exist=one.others_may_exist,
+        is_unbounded=one.is_unbounded,
     )
     records = np.vstack([first.records, second.records])
     return replace(second, convergence=verdict, records=records)

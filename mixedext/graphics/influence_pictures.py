@@ -37,6 +37,8 @@ MOST_DRAWN = 2000
 # Points of the areas of circles, of no and of the largest influence.
 SMALL, LARGE = 6.0, 420.0
 MOST_CHARACTERS = 24
+# Measures up to this size can be drawn: the limits of axes are some multiple of them.
+LARGEST_DRAWN = 1e300
 # Points within which names would lie over each other.
 NAME_WIDTH, NAME_HEIGHT = 70.0, 11.0
 # What measures are called on an axis.
@@ -121,7 +123,7 @@ def draw_index(
     """
     y_var = str(frame.columns[0])
     values = frame.iloc[:, 0].to_numpy(float)
-    sound = np.flatnonzero(np.isfinite(values))
+    sound = np.flatnonzero(_can_be_drawn(values))
     check_rows(sound, f"{unit} has a measure of influence")
     base = 1.0 if y_var in AT_ONE else 0.0
     size = np.abs(values - base)
@@ -156,11 +158,16 @@ def draw_index(
     if len(shown) < len(sound):
         parts.append(f"the largest of each {-(-len(sound) // MOST_DRAWN):,} drawn")
     if len(sound) < n:
-        parts.append(f"{n - len(sound):,} without a value")
+        parts.append(f"{n - len(sound):,} without a value to draw")
     label = LABELS.get(y_var, y_var)
     name = frame.index.name or unit
     label_axes(ax, str(name), label, "; ".join(parts) or None, small=True)
     return figure_of(ax)
+
+
+def _can_be_drawn(values):
+    """Whether values are finite, and not so large that the limits of an axis overflow."""
+    return np.abs(values) <= LARGEST_DRAWN
 
 
 def _most_of_runs(at: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -258,7 +265,7 @@ def draw_influence(frame: pd.DataFrame, ax: Any = None, unit: str = "row") -> An
     -------
     Figure
     """
-    whole, frame = len(frame), frame.dropna()
+    whole, frame = len(frame), frame[_can_be_drawn(frame.to_numpy(float)).all(axis=1)]
     check_rows(frame, f"{unit} has measures of influence")
     x, y, cooks = (frame.iloc[:, i].to_numpy(float) for i in range(3))
     shown = np.arange(len(frame))
@@ -279,7 +286,7 @@ def draw_influence(frame: pd.DataFrame, ax: Any = None, unit: str = "row") -> An
     ax.scatter(
         x[shown],
         y[shown],
-        s=SMALL + (LARGE - SMALL) * cooks[shown] / top,
+        s=SMALL + (LARGE - SMALL) * (cooks[shown] / top),
         c=np.where(beyond[shown], COLOURS[1], COLOURS[0]),
         alpha=0.5,
         linewidths=0.3,
@@ -295,7 +302,7 @@ def draw_influence(frame: pd.DataFrame, ax: Any = None, unit: str = "row") -> An
     if len(shown) < len(frame):
         title += f"; {len(shown):,} of {len(frame):,} drawn"
     if len(frame) < whole:
-        title += f"; {whole - len(frame):,} without a value"
+        title += f"; {whole - len(frame):,} without a value to draw"
     if rows:
         labels = "leverage", "deleted residual"
     else:

@@ -171,7 +171,9 @@ def acf_data(
         )
     if lags is None:
         lags = int(10 * np.log10(longest))
-    elif isinstance(lags, bool) or int(lags) != lags or lags < 1:
+    elif (
+        not isinstance(lags, int | float) or isinstance(lags, bool) or lags % 1 or lags < 1
+    ):
         raise ValueError(f"lags={lags!r}; it must be a whole number from 1")
     lags = min(max(int(lags), 1), longest - 1)
     mean_square = float(np.mean(values**2))

@@ -8,15 +8,16 @@ cdef extern from *:
     """
     /* Levels are taken LANES at a time: element i of lane variables belongs to level i, and
        the compiler turns their arithmetic into vector instructions.  Where the loader can
-       choose between versions of a function (CLONES), lanes are as wide as the newest
-       processor's registers, else two doubles, which all processors have; compilers without
-       vector types take one level at a time. */
+       choose between versions of a function (CLONES), lanes are four doubles, as wide as
+       most processors' registers (GCC takes wider ones apart through memory, at two to
+       five times the cost), else two, which all processors have; compilers without vector
+       types take one level at a time. */
     #ifndef MIXEDEXT_LANES
     #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) \\
         && defined(__gnu_linux__) && __GNUC__ >= 12
     #define MIXEDEXT_CLONES __attribute__((target_clones( \\
         "arch=x86-64-v4", "arch=x86-64-v3", "default"))) int
-    #define MIXEDEXT_LANES 8
+    #define MIXEDEXT_LANES 4
     #else
     #define MIXEDEXT_CLONES int
     #if defined(__GNUC__) || defined(__clang__)

@@ -359,7 +359,12 @@ def _results(
         yield from _singular(fitted)
     if verdict.is_flat:
         yield "The data do not determine all variances and covariances."
-    if verdict.others_may_exist:
+    if verdict.is_unbounded:
+        yield (
+            "The likelihood has no maximum: it rises without end as variances grow. The "
+            "estimates are those of a local maximum."
+        )
+    elif verdict.others_may_exist:
         yield "The likelihood may have higher maxima than the one found."
     level = f"{100 * (1 - alpha):g}%"
     table = tidy(fitted, alpha=alpha, df_method=df_method, information=information)

@@ -184,3 +184,17 @@ def test_the_large_crossed_model_is_ours_alone(capsys):
     figures = beside.measure(comparison, comparison.make(0.01))
     assert np.isfinite(figures["df"]).any()
     assert comparison.left_out is not None
+
+
+def test_beside_glmer(monkeypatch, capsys):
+    from beside_glmer import MODELS, main
+
+    monkeypatch.setattr(
+        sys, "argv", ["", "--without-r", "--only", "cbpp", "clusters, slope"]
+    )
+    monkeypatch.setattr("beside_glmer.BUDGET", 0.01)
+    main()
+    out = capsys.readouterr().out
+    assert out.count("\n") == 3
+    assert "clusters, slope" in MODELS
+    assert float(out.splitlines()[1].split()[1]) > 0

@@ -103,6 +103,7 @@ def test_a_search_that_went_on_keeps_what_the_first_one_found(example):
         minima=(5.0, 7.0),
         found_from="here",
         others_may_exist=not second.convergence.others_may_exist,
+        is_unbounded=True,
         status="failed",
     )
     both = followed(replace(second, deviance=5.0, convergence=log), second)
@@ -110,6 +111,7 @@ def test_a_search_that_went_on_keeps_what_the_first_one_found(example):
     assert verdict.minima == (second.deviance, 7.0)
     assert verdict.found_from == "here"
     assert verdict.others_may_exist is log.others_may_exist
+    assert verdict.is_unbounded
     assert verdict.status == one.status
     assert verdict.n_evaluations == 2 * one.n_evaluations
     assert verdict.n_derivatives == 2 * one.n_derivatives

@@ -9,6 +9,7 @@ from helpers.pictures import drawn
 from helpers.plot_models import DESIGNS, fit_of
 
 from mixedext.graphics.figures import one_axes
+from mixedext.graphics.influence_pictures import draw_index, draw_influence
 from mixedext.graphics.influence_plots import (
     index_data,
     influence_data,
@@ -119,3 +120,20 @@ def test_own_axes(plot):
 def test_matplotlib_is_absent(plot, without_matplotlib):
     with pytest.raises(ImportError, match=r"pip install mixedext\[plot\]"):
         plot(fit_of("six"))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("huge", [1e290, 1e306, 1.7e308, np.inf])
+def test_measures_too_large_for_an_axis_are_told(huge):
+    """A unit that nearly alone tells of a coefficient may have any Cook's distance."""
+    cooks = np.array([0.1, 2.0, huge, 0.5])
+    drawable = huge < 1e300
+    told = "1 without a value to draw"
+    (ax,) = drawn(draw_index(pd.DataFrame({"dfb_x": [0.1, 2.0, huge, -huge]}))).axes
+    assert len(ax.lines[1].get_xydata()) == (4 if drawable else 2)
+    assert ("2 without a value to draw" in ax.get_title()) != drawable
+    frame = pd.DataFrame({"leverage": 0.5, "residual": 1.0, "cooks": cooks})
+    (ax,) = drawn(draw_influence(frame)).axes
+    assert len(ax.collections[0].get_offsets()) == (4 if drawable else 3)
+    assert (told in ax.get_title().replace("\n", " ")) != drawable
+    assert np.isfinite(ax.collections[0].get_sizes()).all()

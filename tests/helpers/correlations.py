@@ -63,8 +63,12 @@ def symmetric(rng, *shape):
     return out + np.swapaxes(out, -1, -2)
 
 
-def check_correlation(structure, definition, psi, place, rng, rtol=1e-9):
-    """A structure agrees with its definition, and with itself, at psi."""
+def check_correlation(structure, definition, psi, place, rng, rtol=1e-9, sas=None):
+    """A structure agrees with its definition, and with itself, at psi.
+
+    ``sas`` is the definition in SAS's parameters, where those are not the natural ones.
+    """
+    sas = definition if sas is None else sas
     psi, close = np.asarray(psi, dtype=float), {"rtol": rtol, "atol": rtol}
     exact = {"rtol": 1e-12, "atol": 1e-13}
     n = structure.n_psi
@@ -73,8 +77,8 @@ def check_correlation(structure, definition, psi, place, rng, rtol=1e-9):
     def whole(x):
         return np.array([definition.of_free(x, p) for p in place])
 
-    def of_natural(rho):
-        return np.array([definition.matrix(rho, p) for p in place])
+    def of_sas(rho):
+        return np.array([sas.matrix(rho, p) for p in place])
 
     matrix, rho = structure.matrix(psi, place), structure.natural(psi)
     np.testing.assert_allclose(matrix, whole(psi), **exact)
@@ -91,7 +95,10 @@ def check_correlation(structure, definition, psi, place, rng, rtol=1e-9):
     bend = np.einsum("rscab,cab->rs", second_derivative(whole, psi), score)
     np.testing.assert_allclose(structure.bend(psi, place, score), bend, **close)
     weight = symmetric(rng, n, n)
-    curve = np.einsum("rscab,rs->cab", second_derivative(of_natural, rho), weight)
+    turned = first_derivative(sas.natural, psi).T
+    np.testing.assert_allclose(structure.sas_jacobian(psi), turned, rtol=1e-10, atol=1e-12)
+    eta = sas.natural(psi)
+    curve = np.einsum("rscab,rs->cab", second_derivative(of_sas, eta), weight)
     np.testing.assert_allclose(structure.curve(psi, place, weight), curve, **close)
 
 
@@ -238,6 +245,21 @@ SHAPES = {
     "spher": lambda u: np.where(np.real(u) < 1, 1 - 1.5 * u + 0.5 * u**3, 0 * u),
     "lin": lambda u: np.where(np.real(u) < 1, 1 - u, 0 * u),
 }
+
+
+def arma_of_sas():
+    """ARMA(1, 1) by rho and gamma: gamma rho^(k - 1) at lag k."""
+    own = arma(1)
+
+    def natural(psi):
+        ar, ma = own.natural(psi)
+        return np.array([ar, (1 + ar * ma) * (ar + ma) / (1 + 2 * ar * ma + ma**2)])
+
+    def matrix(eta, visits):
+        lag = lags(visits)
+        return np.where(lag == 0, 1.0, eta[1] * eta[0] ** np.maximum(lag - 1, 0))
+
+    return Definition(natural, matrix)
 
 
 def spatial(kind, scale=1.0):

@@ -230,6 +230,10 @@ class SasCovariance:
             return phi[0] * np.exp(-lag / phi[1])
         if kind == "ad":
             return phi[0] * antedependence(phi[1:], m)
+        if kind == "arma":  # sigma^2, gamma, rho
+            return phi[0] * np.where(
+                lag == 0, 1.0, phi[1] * phi[2] ** np.maximum(lag - 1, 0)
+            )
         sd, rho = np.sqrt(phi[:m]), phi[m:]
         if kind == "csh":
             correlation = np.where(lag == 0, 1.0, rho[0])
@@ -237,6 +241,9 @@ class SasCovariance:
             correlation = rho[0] ** lag
         elif kind == "adh":
             correlation = antedependence(rho, m)
+        elif kind == "armah":
+            power = rho[1] ** np.maximum(lag - 1, 0)
+            correlation = np.where(lag == 0, 1.0, rho[0] * power)
         elif kind == "toeph":
             correlation = np.concatenate([[1.0], rho])[lag]
         else:
@@ -261,6 +268,9 @@ class SasCovariance:
             return np.array([sigma[0, 0], -1 / np.log(near[0])])
         if kind == "ad":
             return np.concatenate([[sigma[0, 0]], near])
+        if kind in ("arma", "armah"):
+            gamma = [near[0], correlation[0, 2] / near[0]]
+            return np.concatenate([variances[:1] if kind == "arma" else variances, gamma])
         if kind in ("csh", "ar1h"):
             return np.append(variances, near[0])
         return np.concatenate([variances, near if kind == "adh" else correlation[0, 1:]])

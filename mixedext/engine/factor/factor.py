@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -49,11 +50,17 @@ class Solution(Response):
         (I + N Sigma)^-1 z, N = Z'Z.
     effect : tuple of ndarray
         Lam C Lam'z.
-    square : ndarray
-        z'Lam C Lam'z, (R,).
+    solved : tuple of ndarray
+        Their forward substitution, L^-1 Lam'z.
     """
 
-    square: np.ndarray
+    solved: tuple[np.ndarray, np.ndarray]
+
+    @property
+    def square(self) -> np.ndarray:
+        """z'Lam C Lam'z, (R,)."""
+        lead, tail = self.solved
+        return np.einsum("lar,lar->r", lead, lead) + np.einsum("mr,mr->r", tail, tail)
 
 
 class Factor:
@@ -71,6 +78,7 @@ class Factor:
         self.solved = np.empty_like(blocks.lead_cross)
         self.tail = make_tail(blocks)
         self.width = blocks.lead_gram.shape[1]
+        self._precision_of: tuple[Any, Any] = (None, None)
 
     def update(self, lams: list[np.ndarray], floor: bool = False) -> bool:
         """Factor at relative covariance factors, one for each grouping factor.
@@ -148,10 +156,14 @@ class Factor:
 
     def _precision(self):
         """Sigma^-1 of the leading factor, and whether it may be used."""
-        vector, size = principal_root(self.lead_lam)
-        if not _invertible(size):
-            return np.zeros((self.width, self.width)), False
-        return vector / size**2 @ vector.T, True
+        lam, found = self._precision_of
+        if lam is not self.lead_lam:  # iterations for the modes keep theirs
+            vector, size = principal_root(self.lead_lam)
+            found = np.zeros((self.width, self.width)), False
+            if _invertible(size):
+                found = vector / size**2 @ vector.T, True
+            self._precision_of = self.lead_lam, found
+        return found
 
     @cached_property
     def _shrinkage(self):
@@ -184,10 +196,8 @@ class Factor:
             lead.reduce_cross(b.link_pointers, b.link_index, tail.scaled, solved, reduced)
         tail_solved = tail.lam_times(reduced, transpose=True)
         tail.solve(tail_solved)
-        square = np.einsum("lar,lar->r", solved, solved)
-        square += np.einsum("mr,mr->r", tail_solved, tail_solved)
         found = self._respond(np.ascontiguousarray(lead_cross), reduced, tail_solved)
-        return Solution(found.response, found.effect, square)
+        return Solution(found.response, found.effect, (solved, tail_solved))
 
     def _respond(self, lead_cross, reduced, tail_solved):
         """From Z'b, that of the tail with the lead eliminated, and L22^-1 Lam2'(that)."""

@@ -92,7 +92,7 @@ class RowForms:
         else:
             inverse, (starts, rows) = tail.inverse, tail.columns
         first, columns, values = self._moved(factor)
-        found = np.empty(len(y))
+        edge, found = tail._edges(factor.half), np.empty(len(y))
         pointers = blocks.link_pointers
         deletion.link_squares(
             self._level,
@@ -102,7 +102,8 @@ class RowForms:
             values,
             pointers if len(pointers) > 1 else np.zeros(2, np.intp),
             blocks.link_index,
-            tail._edges(factor.half),
+            edge,
+            tail.link_products(edge),
             inverse=inverse.ravel(),
             starts=starts,
             rows=rows,

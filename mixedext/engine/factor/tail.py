@@ -124,6 +124,13 @@ class _Tail:
         half_form = sum(run_pieces(piece, pieces))
         return half_form + half_form.transpose(0, 2, 1)
 
+    def link_products(self, edge: np.ndarray) -> np.ndarray:
+        """C22 e_l at the links of every level, (nnz, K), of e_l in ``edge``.
+
+        (0, K) if that is no product for BLAS.
+        """
+        return np.empty((0, edge.shape[1]))
+
     def level_covariance(self, factor: int) -> np.ndarray:
         """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K).
 
@@ -348,6 +355,18 @@ class PanelTail(DenseTail):
         with blas_threads():
             for piece in self.panels:
                 dense.subtract_square(self._fill(*piece, self.scaled), self.reduced)
+
+    def link_products(self, edge: np.ndarray) -> np.ndarray:
+        """C22 e_l at the links of every level, (nnz, K), of e_l in ``edge``."""
+        b, out = self.blocks, np.empty_like(edge)
+        image = np.empty_like(self.panel)
+        with blas_threads():
+            for first, last in self.panels:
+                panel = self._fill(first, last, edge)
+                product = image[: len(panel)]
+                dense.multiply_upper(self.reduced, panel, product)
+                links.read_panel(b.link_pointers, b.link_index, product, first, last, out)
+        return out
 
     def _forms(self, edge, right, by_level):
         k = right.shape[1]

@@ -86,7 +86,7 @@ def judge(
     size = np.sqrt(np.maximum(np.abs(np.diag(found.hessian)), 1e-300))
     slopes = np.abs(found.gradient / size)
     limit = at_limit(deviance, found.psi)
-    if limit:  # where the dispersion has neither slope nor curvature
+    if limit:  # kappa runs on, slope and curvature fall off with it, to nothing at last
         hessian, slopes = hessian[:-1, :-1], slopes[:-1]
     gradient = float(slopes.max(initial=0.0))
     unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))

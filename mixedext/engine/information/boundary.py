@@ -45,12 +45,16 @@ class FreeDirections:
     at_boundary : ndarray of bool
         Elements of gamma that cannot move by themselves, (n_gamma,): a variance at zero,
         and all of a covariance matrix of lower rank.
+    holds_scale : bool
+        Whether V0 is none of the directions, for sigma^2 is at zero: residuals of other
+        strata and random effects have variances without it.
     """
 
     directions: np.ndarray
     bend: np.ndarray
     held: tuple[str, ...]
     at_boundary: np.ndarray
+    holds_scale: bool = False
 
 
 def free_directions(fit: Fit) -> FreeDirections:
@@ -89,21 +93,22 @@ def free_directions(fit: Fit) -> FreeDirections:
     if fit.residual is not None:  # its parameters move freely, but at ends of their range
         estimate = fit.residual
         start = count - len(estimate.psi)
-        moving = start + np.flatnonzero(~estimate.fixed_psi)
+        moving = start + np.flatnonzero(estimate.moving_psi)
         columns.append(np.eye(count + 1)[:, moving])
         bends.append(np.zeros((len(moving),) * 2))
         held += estimate.at_limit.values()
-        at_boundary[start:] = estimate.fixed_psi
-    last = np.zeros((count + 1, 1))
-    last[-1] = 1.0
-    directions = np.hstack([*columns, last])
+        at_boundary[start:] = ~estimate.moving_psi
+    holds_scale = fit.residual is not None and fit.residual.held_for_sigma is not None
+    if not holds_scale:
+        columns.append(np.eye(count + 1)[:, -1:])
+    directions = np.hstack(columns)
     curved = np.zeros((directions.shape[1],) * 2)
     start = 0
     for bend in bends:
         stop = start + len(bend)
         curved[start:stop, start:stop] = bend
         start = stop
-    return FreeDirections(directions, curved, tuple(held), at_boundary)
+    return FreeDirections(directions, curved, tuple(held), at_boundary, holds_scale)
 
 
 def _score(info):

@@ -55,7 +55,10 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     joint[-1] *= inner_scale
     joint[:, -1] *= inner_scale
     open_[-1] *= inner_scale
-    return _to_data_units(fit, structures, joint, open_, held, inner_scale)
+    found = _to_data_units(fit, structures, joint, open_, held, inner_scale)
+    if moves.holds_scale:
+        found.absolute[-1] = found.absolute[:, -1] = np.nan
+    return found
 
 
 def _inverse(observed, flat):

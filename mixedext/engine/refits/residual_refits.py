@@ -228,7 +228,7 @@ class _Single:
         except DevianceError:
             return None
         psi = deviance.psi(found.x)
-        at_limit = limits_reached(rows, psi)
+        at_limit = limits_reached(rows, deviance, found.x)
         verdict = verdict_of(deviance, found, at_limit)
         if verdict.status != "interior" and not verdict.is_singular:
             return None

@@ -132,6 +132,12 @@ class GroupsInClusters:
         else:
             covariance[self._at] += own
 
+    def alone(self, psi: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
+        """Lambda of all clusters, (G, s, s), if each is a group of its own pattern."""
+        if self.sum_patterns is not None or not self._are_clusters(shape):
+            return None
+        return np.ascontiguousarray(self.curve.matrix(psi[self.own], self.places))
+
     def by_pattern(self, rows: np.ndarray) -> np.ndarray:
         """Sum over groups of their blocks of S of every cluster, (c, s, s)."""
         return self.pooled(rows if self._are_clusters(rows.shape) else rows[self._at])
@@ -186,6 +192,10 @@ class ClusterPart(Part):
     ) -> np.ndarray:
         """V of every cluster, (G, s, s); LinAlgError if a Lambda is not ``definite``."""
         count, s, _ = self.columns.shape
+        if len(self.groups) == 1 and not self.terms:
+            alone = self.groups[0].alone(psi, (count, s, s))
+            if alone is not None:
+                return alone
         whole = np.zeros((count, s, s))
         for own in self.groups:
             # random effects may make V definite although Lambda is not
@@ -230,9 +240,7 @@ class ClusterPart(Part):
             else:
                 for whole in self._whole:
                     linalg.lapack.dpotri(whole.T, lower=0, overwrite_c=1)
-                    above = np.tril(whole, -1)
-                    np.copyto(whole, np.tril(whole))
-                    whole += above.T
+                clusters.mirror_clusters(self._whole)
             self._is_inverse = True
         return self._whole
 
@@ -249,8 +257,10 @@ class ClusterPart(Part):
         return both[:, :, :-1], both[:, :, -1]
 
     def _score(self, x, e, solved):
-        out = self.inverse - solved.kappa * (e[:, :, None] * e[:, None, :])
-        return out - x @ x.transpose(0, 2, 1) if solved.reml else out
+        own = np.sqrt(solved.kappa) * e[:, :, None]
+        both = np.concatenate([x, own], axis=2) if solved.reml else own
+        out = both @ both.transpose(0, 2, 1)
+        return np.subtract(self.inverse, out, out=out)
 
     def _moved(self, directions, psi, vectors):
         """V_r times vectors (G, s, w) for all parameters, (n, G, s, w)."""
@@ -269,7 +279,7 @@ class ClusterPart(Part):
             residual = np.zeros((len(psi), *vectors.shape))
             for own, slope in slopes:
                 residual[own.own] += own.times(slope, vectors)
-        return np.concatenate([*parts, residual])
+        return np.concatenate([*parts, residual]) if parts else residual
 
     def add_moments(
         self, tangents: Sequence[np.ndarray], psi: np.ndarray, solved: Solved, into: Moments
@@ -280,7 +290,7 @@ class ClusterPart(Part):
         for own, slopes in self._slopes(psi):
             at = n_theta + own.own
             blocks, free = own.by_pattern(score), psi[own.own]
-            into.gradient[at] += np.einsum("rcab,cab->r", slopes, blocks)
+            into.gradient[at] += slopes.reshape(len(slopes), -1) @ blocks.ravel()
             into.bend[np.ix_(at, at)] += own.curve.bend(free, own.places, blocks)
         if not len(into.gradient):
             return []
@@ -293,7 +303,7 @@ class ClusterPart(Part):
         into.quadratic += flat @ solved_flat.T
         into.on_fixed += flat @ x.reshape(flat.shape[1], -1)
         image = self._moved(tangents, psi, self.inverse)  # V_r V^-1
-        into.traces += np.einsum("rgab,sgba->rs", image, image, optimize=True)
+        into.traces += _product_traces(image)
         if solved.reml and x.shape[2]:
             on_x = self._moved(tangents, psi, x)
             seen = image.transpose(0, 1, 3, 2) @ x  # V^-1 V_r X~
@@ -330,7 +340,7 @@ class ClusterPart(Part):
             last = moved[..., :-1].reshape(n, -1)
             into.second_traces += last @ whitened[..., :-1].reshape(n, -1).T
         image = self._moved(directions, psi, self.inverse)  # V_r V^-1
-        into.traces += np.einsum("rgab,sgba->rs", image, image, optimize=True)
+        into.traces += _product_traces(image)
         into.single += np.einsum("rgaa->r", image)
 
     def weighted_second(
@@ -377,3 +387,9 @@ class ClusterPart(Part):
             on_x = self._moved(directions, psi, x)
             traces -= 2 * np.einsum("rgap,gap->r", on_x, self.inverse @ seen)
         return on_fixed, traces, float(np.einsum("gaa->", image))
+
+
+def _product_traces(matrices):
+    """tr A_r A_s summed over clusters, A (n, G, s, s)."""
+    flat = matrices.reshape(len(matrices), -1)
+    return flat @ matrices.swapaxes(2, 3).reshape(flat.shape).T

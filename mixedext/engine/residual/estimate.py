@@ -44,6 +44,9 @@ class ResidualEstimate:
         From elements of psi that have run to an end of their range to words on that.
     rows : ResidualRows or None
         The rows of the fit; None once they were removed.
+    held_for_sigma : int or None
+        The element of psi that searches hold where sigma, the standard deviation of the
+        first stratum, is at zero.
     """
 
     bound: BoundResidual
@@ -53,6 +56,7 @@ class ResidualEstimate:
     held: np.ndarray
     at_limit: dict[int, str] = field(default_factory=dict)
     rows: ResidualRows | None = None
+    held_for_sigma: int | None = None
 
     def unwhitened(self, with_groups: bool) -> Design:
         """The design of the rows as they are, by which levels are counted.
@@ -101,6 +105,14 @@ class ResidualEstimate:
         """Elements of psi that do not move: held, or at an end of their range."""
         out = self.held.copy()
         out[list(self.at_limit)] = True
+        return out
+
+    @property
+    def moving_psi(self) -> np.ndarray:
+        """Elements of psi that have an error, sigma taken for itself."""
+        out = ~self.fixed_psi
+        if self.held_for_sigma is not None:
+            out[self.held_for_sigma] = True
         return out
 
     def stand(self) -> MarginalDeviance:

@@ -21,6 +21,7 @@ from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import FEW_PARAMETERS, Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.residual.typical import typical_rows
+from mixedext.engine.residual.vanishing import hold_vanished, vanished_strata
 from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.search.optimize import Optimum
 from mixedext.engine.search.verdict import Convergence
@@ -53,6 +54,8 @@ NO_RANK = (
 RANDOM_SHARES = 1.0, 0.3, 0.05
 # Values of one or two parameters of few rows that are tried besides.
 GRID, FEW_ROWS = (-1.2, -0.4, 0.4, 1.2), 500
+# Starts all over the range where many parameters are of fewer rows than these.
+SPREAD, SEED, VERY_FEW_ROWS = 8, 1, 100
 __all__ = [
     "fit_residual_rows",
     "limits_reached",
@@ -96,37 +99,54 @@ def fit_residual_rows(
         starts = starting_psi(rows) if psi is None else [psi]
         shares = RANDOM_SHARES if len(theta) else (1.0,)
         points = [
-            np.concatenate([_scaled(deviance, theta, share), own])
+            np.concatenate([deviance.scaled_theta(theta, share), own])
             for share in shares
             for own in starts
         ]
         points += [np.concatenate([own, starts[0]]) for own in _others(deviance, theta)]
         if psi is None and rows.n_psi <= 2 and len(rows.y) <= FEW_ROWS:
             points += [
-                np.concatenate([_scaled(deviance, theta, RANDOM_SHARES[1]), own])
+                np.concatenate([deviance.scaled_theta(theta, RANDOM_SHARES[1]), own])
                 for own in product(GRID, repeat=rows.n_psi)
             ]
 
         def at_limit(x):
-            reached = limits_reached(rows, deviance.psi(x))
+            reached = limits_reached(typical.rows, deviance, x)
             return bool(reached) or _is_singular(deviance, x)
 
-        found = search_residual(deviance, points, held, max_iterations, at_limit)
+        further: list[np.ndarray] = []
+        if psi is None and max_iterations is None and _many_of_few(deviance):
+            further = _spread(deviance, points[0], held)
+        found = search_residual(deviance, points, held, max_iterations, at_limit, further)
+        if max_iterations is None:
+            found = hold_vanished(typical.rows, deviance, found, held)
         if typical.rows is rows:
             return _finished(rows, deviance, found, held)
-        verdict = verdict_of(deviance, found, limits_reached(rows, deviance.psi(found.x)))
+        at_end = limits_reached(typical.rows, deviance, found.x)
+        verdict = verdict_of(deviance, found, at_end)
         own = rows.deviance(reml)
         at = own.evaluate(typical.outer(deviance, found.x))
         return _finished(rows, own, replace(found, x=at.x, value=at.value), held, verdict)
 
 
-def _scaled(deviance, theta, share):
-    """Theta of the random effects with standard deviations times a share."""
-    own = [
-        s.scaled(theta[at], share)
-        for s, at in zip(deviance.structures, deviance.theta_slices, strict=True)
-    ]
-    return np.concatenate([np.zeros(0), *own])
+def _many_of_few(deviance):
+    """Whether so many parameters are of so few rows that minima cannot be foreseen."""
+    return deviance.n_psi > FEW_PARAMETERS and deviance.nobs <= VERY_FEW_ROWS
+
+
+def _spread(deviance, first, held):
+    """Points all over the range of parameters, the same ones at each call."""
+    rng, out = np.random.default_rng(SEED), []
+    for _ in range(SPREAD):
+        point = first.copy()
+        for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
+            own = rng.uniform(0.0, 2.0, s.n_theta)
+            if not isinstance(s, CurvedStructure):
+                point[at] = own
+        own = rng.standard_normal(deviance.n_psi)
+        point[deviance.n_theta :] = np.where(held, deviance.psi(first), own)
+        out.append(point)
+    return out
 
 
 def _others(deviance, theta):
@@ -163,7 +183,7 @@ def _finished(rows, deviance, found, held, convergence=None):
     objective = design.objective(deviance.reml)
     inner = design.inner_theta(theta)
     value = objective.stand(inner)
-    at_limit = limits_reached(rows, psi)
+    at_limit = limits_reached(rows, deviance, found.x)
     if convergence is None:
         convergence = verdict_of(deviance, found, at_limit)
     shift = deviance.shift - design.deviance_shift(deviance.reml, objective.dof)
@@ -194,7 +214,10 @@ def _finished(rows, deviance, found, held, convergence=None):
     if not np.isfinite(fit.deviance):
         named = "; ".join(at_limit.values()) or "the parameters have run off"
         raise DevianceError(f"{NO_END} ({named}). {NO_END_CURE}")
-    estimate = ResidualEstimate(bound, psi, theta, deviance, held, at_limit, rows)
+    for_sigma = vanished_strata(rows, deviance, found.x).for_sigma
+    estimate = ResidualEstimate(
+        bound, psi, theta, deviance, held, at_limit, rows, for_sigma
+    )
     return replace(fit, residual=estimate)
 
 
@@ -303,9 +326,11 @@ def _whitened_term(rows, term, inverse):
     return SparseTerm(matrix, term.group)
 
 
-def limits_reached(rows: ResidualRows, psi: np.ndarray) -> dict[int, str]:
-    """Words on the parameters that have run to an end of their range."""
-    out = {}
+def limits_reached(
+    rows: ResidualRows, deviance: MarginalDeviance, x: np.ndarray
+) -> dict[int, str]:
+    """Words on the elements of psi that have run to an end of their range."""
+    psi, out = deviance.psi(x), vanished_strata(rows, deviance, x).words
     for level, curve in enumerate(rows.curves):
         own, found = psi[curve.at], []
         for function, at in zip(curve.functions, curve.slices, strict=True):
@@ -316,7 +341,8 @@ def limits_reached(rows: ResidualRows, psi: np.ndarray) -> dict[int, str]:
             for limit in curve.correlation.at_limit(own[curve.n_sd :]):
                 found.append((curve.n_sd + limit.number, limit, where))
         for number, limit, where in found:
-            out[int(curve.at[number])] = f"{limit.name}{where} at {limit.value:.6g}"
+            words = f"{limit.name}{where} at {limit.value:.6g}"
+            out.setdefault(int(curve.at[number]), words)
     return out
 
 
@@ -366,10 +392,11 @@ def verdict_of(
 
 
 def _may_be_others(deviance, found, status):
-    """Whether there may be lower minima: of many parameters of few rows, at an end."""
-    few = len(found.x) - deviance.n_theta > FEW_PARAMETERS and deviance.nobs <= FEW_ROWS
+    """Whether there may be lower minima: of many parameters of few rows."""
+    if deviance.n_psi <= FEW_PARAMETERS or deviance.nobs > FEW_ROWS:
+        return False
     ended = status == "boundary" or len(found.minima) > 1
-    return bool(few and ended and deviance.n_theta)
+    return bool(ended or (deviance.n_theta and _many_of_few(deviance)))
 
 
 def _is_singular(deviance, x):

@@ -101,13 +101,13 @@ class ResidualInformation:
         return out + weight[n, n] * np.eye(p)
 
     def natural_weight(self, weight: np.ndarray) -> np.ndarray:
-        """W of all directions as one of the natural parameters, sigma^2 first."""
+        """W of all directions as one of SAS's natural parameters, sigma^2 first."""
         n, psi = self.n_gamma, self._at()[0]
         at = np.append(np.arange(n - len(psi), n), n)
         natural = np.zeros((len(psi) + 1, len(psi) + 1))
         for curve in self.curves:
             columns = np.append(curve.at, len(psi))
-            jacobian = curve.jacobian(psi[curve.at], 1.0)
+            jacobian = curve.sas_jacobian(psi[curve.at], 1.0)
             natural[np.ix_(curve.natural_at, columns)] = jacobian
         return natural @ weight[np.ix_(at, at)] @ natural.T
 

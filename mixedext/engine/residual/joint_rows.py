@@ -22,7 +22,7 @@ Weights: all is said of rows times the root of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ from mixedext.engine.residual.cluster_part import (
     TermInClusters,
 )
 from mixedext.engine.residual.information import ResidualInformation
+from mixedext.engine.residual.placed_rows import placed_batches
 from mixedext.engine.residual.roots import roots
 from mixedext.engine.residual.row_sets import MANY_ROWS, RowSets
 from mixedext.engine.residual.rows import ResidualRows, places_of, residual_curves
@@ -47,12 +48,7 @@ from mixedext.engine.threads import blas_threads
 from mixedext.limits import NEGATIVE_LEFT, NOTHING_LEFT
 from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
 from mixedext.specification.covariance.residual_curve import ResidualCurve
-from mixedext.specification.covariance.residual_objects import Spatial
-from mixedext.specification.covariance.residual_patterns import (
-    Batch,
-    RowsOfGroups,
-    batches_of,
-)
+from mixedext.specification.covariance.residual_patterns import Batch
 from mixedext.specification.covariance.residual_recipe import NewPlaces
 from mixedext.specification.covariance.same_visits import SymmetryByVisit
 
@@ -346,44 +342,11 @@ class JointRows:
             group = np.where(fresh, top + np.arange(len(group)), group)
         block = number // width
         pair = block.astype(np.int64) * (int(group.max(initial=0)) + 1) + group
-        _, codes = np.unique(pair, return_inverse=True)
-        sizes = np.bincount(codes)
-        rows = RowsOfGroups(
-            np.argsort(codes, kind="stable"),
-            codes,
-            sizes,
-            np.concatenate([p.level for p in parts]),
-            _visits(bound, parts),
-            [np.concatenate(v) for v in zip(*(p.coordinates for p in parts), strict=True)],
-            isinstance(bound.spec, Spatial) and bound.spec.metric == "manhattan",
-            [_whole(v) for v in zip(*(p.strata for p in parts), strict=True)],
-            [_whole(v) for v in zip(*(p.covariates for p in parts), strict=True)],
-        )
-        for batch in batches_of(rows):
-            batch = replace(batch, rows=number[batch.rows])
+        for batch in placed_batches(bound, parts, pair, number):
             for curve in curves:
                 here = np.flatnonzero(batch.level[batch.pattern] == curve.number)
                 if len(here):
                     yield curve, batch, here
-
-
-def _visits(bound, parts):
-    """Places of visits of rows of the fit and others; None for distances."""
-    if bound.correlation is None or not bound.correlation.over_visits:
-        return None
-    out = []
-    for part in parts:
-        if part.visits is not None:
-            out.append(part.visits)
-        else:  # exchangeable rows, different from all others
-            top = max((int(v.max(initial=0)) for v in out), default=0) + 1
-            out.append(top + np.arange(len(part)))
-    return np.concatenate(out)
-
-
-def _whole(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    known = [p for p in parts if p is not None]
-    return np.concatenate(known) if known else None
 
 
 @dataclass(frozen=True, eq=False)

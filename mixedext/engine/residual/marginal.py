@@ -121,6 +121,11 @@ class MarginalDeviance:
         pairs = zip(self.structures, self.theta_slices, strict=True)
         return [s.matrix(x[at]) for s, at in pairs]
 
+    def scaled_theta(self, x: np.ndarray, factor: float) -> np.ndarray:
+        """Theta of random effects with standard deviations times a factor."""
+        pairs = zip(self.structures, self.theta_slices, strict=True)
+        return np.concatenate([np.zeros(0), *(s.scaled(x[at], factor) for s, at in pairs)])
+
     def psi(self, x: np.ndarray) -> np.ndarray:
         """The parameters of the residual covariance."""
         return x[self.n_theta :]

@@ -31,6 +31,7 @@ from mixedext.engine.residual.visit_part import SummedPatterns, VisitPart, Visit
 from mixedext.engine.residual.whitened_part import whitened_part
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.memory import available_memory
+from mixedext.kernels.covariance.visit_patterns import add_products, rows_on_basis
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 from mixedext.specification.covariance.residual_objects import Spatial as StatedSpatial
@@ -43,8 +44,8 @@ __all__ = ["ResidualRows", "places_of", "residual_curves"]
 # matrices over pairs of visits are kept for every pattern.
 MOST_PATTERNS, MOST_VISITS = 2048, 64
 # Numbers in the cross-products of a pattern, by the work that its groups would make, up to
-# which they are kept in their place, and in all of them; groups laid out at once.
-CHEAP_SUMS, MOST_SUMS, SOME_GROUPS = 0.5, 2**23, 2048
+# which they are kept in their place, and in all of them; numbers of rows laid out at once.
+CHEAP_SUMS, MOST_SUMS, SOME_NUMBERS = 0.5, 2**23, 2**15
 # Matrices of the size of V that an evaluation with its derivatives holds at once.
 WORKING_COPIES = 8
 # Rows of a cluster from which on it may be treated by the levels of its random terms, and
@@ -159,15 +160,22 @@ class ResidualRows:
         return self._columns_at(rows)
 
     def _columns_at(self, rows):
-        kept = self.design.basis.kept
-        x = self.x if len(kept) == self.x.shape[1] else self.x[:, kept]
-        given = np.empty((*rows.shape, len(kept) + 1))
-        given[..., :-1] = x[rows]
-        given[..., -1] = self.y[rows]
-        out = (given.reshape(-1, given.shape[-1]) @ self._to_basis).reshape(given.shape)
-        if self.root_weights is not None:
-            out *= self.root_weights[rows][..., None]
-        return out
+        out = np.empty((rows.size, self.width))
+        weights = np.zeros(0) if self.root_weights is None else self.root_weights
+        rows_on_basis(
+            *self._given,
+            weights,
+            self.design.basis.kept.astype(np.intp),
+            self._to_basis,
+            rows.ravel().astype(np.intp, copy=False),
+            out,
+        )
+        return out.reshape(*rows.shape, self.width)
+
+    @cached_property
+    def _given(self) -> tuple[np.ndarray, np.ndarray]:
+        """X and y in double precision."""
+        return np.asarray(self.x, float), np.asarray(self.y, float)
 
     @cached_property
     def columns(self) -> np.ndarray:
@@ -251,17 +259,9 @@ class ResidualRows:
             )
             patterns, summed = [], []
             for batch in bound.batches:
-                numbers = np.flatnonzero(batch.level == level)
-                many = self._are_many(batch, numbers)
-                order = np.argsort(batch.pattern, kind="stable")
-                ends = np.cumsum(np.append(0, batch.count.astype(int)))
-                for number in numbers[~many]:
-                    groups = order[ends[number] : ends[number + 1]]
-                    rows = self.columns_at(batch.rows[groups])
-                    rows = np.ascontiguousarray(rows.transpose(1, 2, 0))
-                    patterns.append(VisitRows(batch.place[number], rows))
-                if many.any():
-                    summed.append(self._summed(batch, numbers[many], order, ends))
+                few, many = self._patterns(batch, np.flatnonzero(batch.level == level))
+                patterns += few
+                summed += many
             yield VisitPart(curve, places, patterns, summed)
 
     @property
@@ -276,25 +276,41 @@ class ResidualRows:
         many = counts * (2 * s + width) * CHEAP_SUMS > s * width
         if not self.sums:
             return np.zeros_like(many)
-        if many.sum() * (s * width) ** 2 > MOST_SUMS:  # only those that gain most
+        each = s * (s + 1) // 2 * width**2
+        if many.sum() * each > MOST_SUMS:  # only those that gain most
             least = np.sort(counts[many])[::-1]
-            least = least[min(MOST_SUMS // (s * width) ** 2, len(least) - 1)]
-            many &= counts > least
+            many &= counts > least[min(MOST_SUMS // each, len(least) - 1)]
         return many
 
-    def _summed(self, batch, numbers, order, ends):
-        """Cross-products of the rows of patterns of many groups."""
+    def _patterns(self, batch, numbers):
+        """The patterns of some numbers: those of few groups, and those that are summed."""
         s, width = batch.size, self.width
-        out = np.empty((len(numbers), s, s, width, width))
-        for i, number in enumerate(numbers):
-            total = np.zeros((s * width, s * width))
-            for start in range(ends[number], ends[number + 1], SOME_GROUPS):
-                stop = min(start + SOME_GROUPS, ends[number + 1])
-                rows = self.columns_at(batch.rows[order[start:stop]])
-                flat = rows.reshape(stop - start, -1)
-                total += flat.T @ flat
-            out[i] = total.reshape(s, width, s, width).transpose(0, 2, 1, 3)
-        return SummedPatterns(batch.place[numbers], batch.count[numbers].astype(float), out)
+        many = np.zeros(len(batch.count), bool)
+        many[numbers] = self._are_many(batch, numbers)
+        few = np.zeros_like(many)
+        few[numbers] = ~many[numbers]
+        patterns = []
+        groups = _by_pattern(batch.pattern, few)
+        ends = np.cumsum(np.append(0, batch.count[few]))
+        rows = self.columns_at(batch.rows[groups])
+        for number, start, stop in zip(
+            np.flatnonzero(few), ends[:-1], ends[1:], strict=True
+        ):
+            own = np.ascontiguousarray(rows[start:stop].transpose(1, 2, 0))
+            patterns.append(VisitRows(batch.place[number], own))
+        if not many.any():
+            return patterns, []
+        place = np.cumsum(many) - 1  # of a pattern among the summed ones
+        out = np.zeros((many.sum(), s * (s + 1) // 2, width * width))
+        work = np.empty((s * width, s * width))
+        groups = _by_pattern(batch.pattern, many)
+        some = max(1, SOME_NUMBERS // (s * width))
+        for start in range(0, len(groups), some):
+            chosen = groups[start : start + some]
+            flat = self.columns_at(batch.rows[chosen]).reshape(len(chosen), -1)
+            add_products(flat, place[batch.pattern[chosen]], out, work)
+        counts = batch.count[many].astype(float)
+        return patterns, [SummedPatterns(batch.place[many], counts, out)]
 
     @property
     def _are_chains(self):
@@ -518,3 +534,12 @@ class ResidualRows:
                 f"{available / 2**30:.3g} are available. Nest the residual groups in "
                 "levels of one random factor, or keep variance= without residual="
             )
+
+
+def _by_pattern(pattern, chosen):
+    """Groups of the chosen patterns, sorted by these."""
+    if chosen.all():
+        # there are few patterns: numbers of two bytes are sorted by counting
+        return np.argsort(pattern.astype(np.uint16), kind="stable")
+    groups = np.flatnonzero(chosen[pattern])
+    return groups[np.argsort(pattern[groups].astype(np.uint16), kind="stable")]

@@ -30,8 +30,10 @@ SAME_END = 0.05
 MOST_SEARCHES, WITH_RANDOM, FEW_PARAMETERS, FEW_ROWS = 2, 3, 3, 100
 # Searches in all; steps of a search, and of those after the first ones.
 MOST_FURTHER, MOST_STEPS, FEWER_STEPS = 8, 200, 60
-# Rows above which the start of the moments will do: without random effects, and with.
-MOST_OBSERVATIONS = 2_000, 10_000
+# Rows above which the start of the moments will do: without random effects, and with; and
+# the longest first step from there in units of unit curvature, by the root of the number of
+# rows, by which these units shrink.
+MOST_OBSERVATIONS, FIRST_RADIUS = (2_000, 10_000), 0.1
 NOT_FINITE = (
     "the deviance is not finite at any start: the residual covariance is not positive "
     "definite there, or the fixed and random effects explain the response"
@@ -82,7 +84,9 @@ class _Search(TrustRegion):
         self.best: Evaluation | None = None
 
     def evaluate(self, x: np.ndarray) -> Evaluation:
-        found = self.deviance.evaluate(x)
+        found = self.deviance.at
+        if found is None or found.x is not x:  # a start is evaluated before
+            found = self.deviance.evaluate(x)
         step = float(np.linalg.norm(x - self.x)) if self.log else 0.0
         fall = self.decrement / 2 if self.log and hasattr(self, "decrement") else np.nan
         self.log.append([0.0, found.value, step, fall, *x])
@@ -116,6 +120,7 @@ def search_residual(
     held: np.ndarray,
     max_iterations: int | None = None,
     at_limit: Callable[[np.ndarray], bool] | None = None,
+    further: Sequence[np.ndarray] = (),
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -132,6 +137,8 @@ def search_residual(
     at_limit : callable, optional
         Whether parameters (theta, psi) lie at an end of their range: then all starts are
         searched from.
+    further : sequence of ndarray
+        More starts, each of which is searched from whatever its deviance.
 
     Raises
     ------
@@ -141,6 +148,8 @@ def search_residual(
     steps = MOST_STEPS if max_iterations is None else max_iterations
     search = _Search(deviance, held, steps)
     many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
+    if many:
+        search.first_radius = FIRST_RADIUS * np.sqrt(deviance.nobs)
     values = [deviance.evaluate(starts[0]).value]
     if not (many and np.isfinite(values[0])):
         values += [deviance.evaluate(x).value for x in starts[1:]]
@@ -160,10 +169,18 @@ def search_residual(
         ends.append((search.solve(starts[number]), _remainder(search), number))
         if search.best is None or ends[-1][0].value < search.best.value:
             search.best = ends[-1][0]
+    if len(further):
+        search.most_steps = FEWER_STEPS
+    for number, start in enumerate(further, len(starts)):
+        if np.isfinite(deviance.evaluate(start).value):
+            ends.append((search.solve(start), _remainder(search), number))
+            if search.best is None or ends[-1][0].value < search.best.value:
+                search.best = ends[-1][0]
     ends.sort(key=lambda end: end[0].value)
     best, decrement, number = ends[0]
-    if len(ends) > 1 and ends[1][0].value - best.value < RESTART_GAIN and ends[1][2] == 0:
-        best, decrement, number = ends[1]
+    for other in ends[1:]:  # of those that say the same that of the moments
+        if other[0].value - best.value < RESTART_GAIN and other[2] == 0:
+            best, decrement, number = other
     if search.most_steps == FEWER_STEPS and decrement > DECREMENT:
         # the lowest may be that of a search that had few steps
         search.best, search.most_steps = None, MOST_STEPS
@@ -221,6 +238,7 @@ def _rectified(search, best, decrement):
     found = search.evaluate(x)
     if found.value <= best.value + ROUNDED * np.sqrt(max(1.0, abs(best.value))):
         return found, decrement
+    x = best.x.copy()
     for s, at in zip(deviance.structures, deviance.theta_slices, strict=True):
         x[at] = s.canonical(best.x[at])
     return search.evaluate(x), decrement

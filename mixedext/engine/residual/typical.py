@@ -45,23 +45,16 @@ class TypicalRows:
         """Theta relative to the standard deviation of a typical row."""
         if not self.moves or psi is None:  # that of the moments is relative to it
             return theta
-        return self._scaled(deviance, theta, -self._shift(psi))
+        return deviance.scaled_theta(theta, np.exp(-self._shift(psi)))
 
     def outer(self, deviance: MarginalDeviance, x: np.ndarray) -> np.ndarray:
         """(theta, psi) of the rows as they were given."""
         psi = deviance.psi(x)
-        theta = self._scaled(deviance, x[: deviance.n_theta], self._shift(psi))
+        theta = deviance.scaled_theta(x, np.exp(self._shift(psi)))
         return np.concatenate([theta, psi])
 
     def _shift(self, psi):
         return sum(size * psi[number] for number, size in self.moves)
-
-    def _scaled(self, deviance, theta, log_size):
-        own = [
-            s.scaled(theta[at], np.exp(log_size))
-            for s, at in zip(deviance.structures, deviance.theta_slices, strict=True)
-        ]
-        return np.concatenate([np.zeros(0), *own])
 
 
 def typical_rows(rows: ResidualRows) -> TypicalRows:

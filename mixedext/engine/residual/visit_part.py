@@ -1,28 +1,70 @@
 """Residual groups over visits, no random effects: few patterns stand for all groups.
 
-Groups with the same visits share V.  All that a parameter sees of a pattern are matrices
-over its visits, which are brought to all m visits, zero elsewhere; what is linear in a
-derivative V_r is added over patterns before any parameter is looked at.
+Groups with the same visits share V.  All that a parameter sees of a pattern are symmetric
+matrices over its visits, which are brought to all m visits, zero elsewhere, and packed: the
+pairs of visits a >= b, row by row.  What is linear in a derivative V_r is added over
+patterns before any parameter is looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
-from mixedext.kernels.covariance.visit_patterns import pattern_moments, whitened_squares
+from mixedext.kernels.covariance.visit_patterns import (
+    factor_rows,
+    factor_sums,
+    moments_of_rows,
+    moments_of_sums,
+)
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 
-__all__ = ["SummedPatterns", "VisitPart", "VisitRows"]
+__all__ = ["FEW_VISITS", "Pairs", "SummedPatterns", "VisitPart", "VisitRows"]
 
-# Parameters from which on products of patterns are pooled over all pairs of visits, and
-# visits to which that is tried: these have the fourth power of numbers.
-MANY_PARAMETERS, FEW_VISITS = 5, 24
+# Visits to which products of patterns are pooled over all pairs of pairs of visits, and the
+# work of that beside the same number of multiplications pattern by pattern.
+FEW_VISITS, PAIRWISE = 24, 1.0
+
+
+class Pairs(NamedTuple):
+    """Pairs of visits a >= b, row by row.
+
+    Attributes
+    ----------
+    first, second : ndarray
+        Their visits, (m (m + 1) / 2,).
+    weight : ndarray
+        Elements of a symmetric matrix that a pair stands for: 1 or 2.
+    number : ndarray
+        Number of the pair of any two visits, (m, m).
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    weight: np.ndarray
+    number: np.ndarray
+
+    @classmethod
+    def of(cls, m: int) -> Pairs:
+        """Those of m visits."""
+        first, second = _triangle(m)
+        number = np.empty((m, m), np.intp)
+        number[first, second] = number[second, first] = np.arange(len(first))
+        return cls(first, second, np.where(first == second, 1.0, 2.0), number)
+
+    def pack(self, matrices: np.ndarray) -> np.ndarray:
+        """Elements by pair of symmetric matrices, (..., m, m)."""
+        return matrices[..., self.first, self.second]
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Symmetric matrices, (..., m, m)."""
+        return packed[..., self.number]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,18 +99,22 @@ class SummedPatterns:
     counts : ndarray
         Groups of each, (c,).
     products : ndarray
-        sum C_ai C_bj over the groups, visits a and b, columns i and j, (c, s, s, P, P).
+        Sum over the groups of C_ai C_bj and C_aj C_bi, halved, of visits a >= b and
+        columns i and j, (c, s (s + 1) / 2, P P).
     """
 
     visits: np.ndarray
     counts: np.ndarray
     products: np.ndarray
 
-    def times(self, matrix: np.ndarray) -> np.ndarray:
-        """sum_ij F_ij C_ai C_bj, (c, s, s)."""
-        c, s, _, width, _ = self.products.shape
-        flat = self.products.reshape(c * s * s, width * width)
-        return (flat @ matrix.ravel()).reshape(c, s, s)
+
+class _Sums(NamedTuple):
+    """What a parameter sees of the patterns, by pairs of visits."""
+
+    inverse: np.ndarray  # V^-1, (c, pairs)
+    fixed: np.ndarray  # sum X~X~', (c, pairs)
+    residual: np.ndarray  # sum e~e~', (c, pairs)
+    mixed: np.ndarray  # sum of all X~e~' + e~X~', halved, (pairs, p)
 
 
 class VisitPart(Part):
@@ -95,19 +141,12 @@ class VisitPart(Part):
     ):
         self.curve, self.own, self.places = curve, curve.at, places
         self.summed = summed
-        m = self.m = places.place.shape[1]
+        self.m = places.place.shape[1]
+        self.pairs = Pairs.of(self.m)
         counts = [np.array([p.count for p in patterns], float)]
         self.counts = np.concatenate([*counts, *(own.counts for own in summed)])
-        self.flat = [(p.visits[:, None] * m + p.visits).ravel() for p in patterns]
-        # patterns of one size are factored at once
-        sizes = np.array([len(p.visits) for p in patterns], int)
-        self.by_size = [
-            (numbers, np.array([patterns[i].visits for i in numbers]))
-            for numbers in (np.flatnonzero(sizes == s) for s in np.unique(sizes))
-        ]
-        self.inverse: list[np.ndarray] = [np.zeros((0, 0))] * len(patterns)
-        # the same for compiled loops, one pattern after the other
-        self._sizes = sizes.astype(np.intp)
+        # one pattern after the other, for compiled loops
+        self._sizes = np.array([len(p.visits) for p in patterns], np.intp)
         self._counts = np.array([p.count for p in patterns], np.intp)
         self._visits = _end_to_end([p.visits for p in patterns], np.intp)
         self._columns = _end_to_end([p.columns for p in patterns], float)
@@ -116,40 +155,66 @@ class VisitPart(Part):
             VisitRows(p.visits, self._columns[a:b].reshape(p.columns.shape))
             for p, (a, b) in zip(patterns, pairwise(ends), strict=True)
         ]
+        self._inverses = np.zeros(int((self._sizes**2).sum()))
+        self.summed_inverse = [
+            np.zeros((len(own.counts), *2 * (own.visits.shape[1],))) for own in summed
+        ]
         # rows twice, and products of pairs of visits
-        largest = [
+        sizes = [
             2 * p.columns.size + p.columns.shape[1] * len(p.visits) ** 2 for p in patterns
         ]
-        self._work = np.empty(max(largest, default=1))
-        # of the summed ones by size: numbers, V^-1 and where it stands among (m, m)
+        for own in summed:
+            s, width = own.visits.shape[1], int(np.sqrt(own.products.shape[2]))
+            sizes.append(width * (width + 1) + (3 * s + 1) * s * (width + 1))
+        self._work = np.empty(max(sizes, default=1))
+        # of the summed ones by size: numbers among all patterns
         ends = np.cumsum([len(patterns), *(len(own.counts) for own in summed)])
-        self.numbers = [np.arange(a, b) for a, b in pairwise(ends)]
-        self.summed_inverse: list[np.ndarray] = [np.zeros((0, 0, 0))] * len(summed)
-        self.summed_flat = [
-            (own.visits[:, :, None] * m + own.visits[:, None, :]).reshape(
-                len(own.visits), -1
+        self.numbers = [slice(a, b) for a, b in pairwise(ends)]
+
+    @property
+    def by_size(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Numbers of the patterns of few groups and their visits, by size."""
+        return [
+            (numbers, np.array([self.patterns[i].visits for i in numbers]))
+            for numbers in (
+                np.flatnonzero(self._sizes == s) for s in np.unique(self._sizes)
             )
-            for own in summed
+        ]
+
+    @property
+    def inverse(self) -> list[np.ndarray]:
+        """V^-1 of the patterns of few groups."""
+        ends = np.cumsum([0, *self._sizes**2])
+        return [
+            self._inverses[a:b].reshape(s, s)
+            for s, (a, b) in zip(self._sizes, pairwise(ends), strict=True)
         ]
 
     def apart(self) -> Self:
         out = super().apart()
-        out.inverse, out.summed_inverse = list(self.inverse), list(self.summed_inverse)
+        out._inverses = self._inverses.copy()
+        out.summed_inverse = [own.copy() for own in self.summed_inverse]
+        out._work = np.empty_like(self._work)
         return out
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Sums of products of y by pairs of visits, and numbers of pairs, (m, m) each."""
-        m = self.m
-        total, pairs = np.zeros(m * m), np.zeros(m * m)
-        for pattern, at in zip(self.patterns, self.flat, strict=True):
-            y = pattern.columns[:, -1]
-            total[at] += (y @ y.T).ravel()
-            pairs[at] += pattern.count
-        for own, at in zip(self.summed, self.summed_flat, strict=True):
-            flat = own.products[..., -1, -1].ravel()
-            total += np.bincount(at.ravel(), flat, m * m)
-            pairs += np.bincount(at.ravel(), np.repeat(own.counts, at.shape[1]), m * m)
-        return total.reshape(m, m), pairs.reshape(m, m)
+        total, count = np.zeros((2, len(self.pairs.first)))
+        for pattern in self.patterns:
+            y, at = pattern.columns[:, -1], self._at(pattern.visits[None])[0]
+            total[at] += (y @ y.T)[_triangle(len(y))]
+            count[at] += pattern.count
+        for group in self.summed:
+            flat = self._at(group.visits).ravel()
+            total += np.bincount(flat, group.products[:, :, -1].ravel(), len(total))
+            every = np.repeat(group.counts, group.products.shape[1])
+            count += np.bincount(flat, every, len(total))
+        return self.pairs.unpack(total), self.pairs.unpack(count)
+
+    def _at(self, visits):
+        """Numbers of the pairs a >= b of the visits of patterns, (c, s (s + 1) / 2)."""
+        first, second = _triangle(visits.shape[1])
+        return self.pairs.number[visits[:, first], visits[:, second]]
 
     # ---- evaluation ----
 
@@ -159,131 +224,117 @@ class VisitPart(Part):
         whole = self.curve.matrix(psi[self.own], self.places)[0]
         if not np.isfinite(whole).all():
             return np.inf
-        log_det = 0.0
-        roots: list[np.ndarray] = [np.zeros(0)] * len(self.patterns)
-        for numbers, visits in self.by_size:
-            found = _factored(whole, visits, self.counts[numbers])
-            if found is None:
-                return np.inf
-            log_det += found[0]
-            inverse = found[1].transpose(0, 2, 1) @ found[1]
-            for number, root, own in zip(numbers, found[1], inverse, strict=True):
-                roots[number], self.inverse[number] = root, own
-        if self.patterns:
-            whitened_squares(
-                self._columns,
-                self._sizes,
-                self._counts,
-                _end_to_end(roots, float),
-                cross,
-                self._work,
-            )
-        for at, own in enumerate(self.summed):
-            found = _factored(whole, own.visits, own.counts)
-            if found is None:
-                return np.inf
-            log_det += found[0]
-            inverse = found[1].transpose(0, 2, 1) @ found[1]
-            self.summed_inverse[at] = inverse
-            flat = own.products.reshape(inverse.size, -1)
-            cross += (inverse.ravel() @ flat).reshape(cross.shape)
-        return log_det
-
-    def _solved(self, number, solved):
-        """X~ (s, p, G) and e~ (s, G) of a pattern of few groups."""
-        columns, inverse = self.patterns[number].columns, self.inverse[number]
-        both = solved.change.T @ (inverse @ columns.reshape(len(inverse), -1)).reshape(
-            columns.shape
+        log_det = factor_rows(
+            whole,
+            self._columns,
+            self._sizes,
+            self._counts,
+            self._visits,
+            inverses=self._inverses,
+            cross=cross,
+            work=self._work,
         )
-        return both[:, :-1], both[:, -1]
-
-    def _sums(self, solved, with_fixed):
-        """V^-1, sum X~X~' and sum e~e~' by pattern, (c, m, m), and sum X~e~', (m, p, m)."""
-        m, count, p = self.m, len(self.counts), len(solved.change) - 1
-        inverse, fixed, residual = np.zeros((3, count, m * m))
-        mixed = np.zeros((m, p, m))
-        if self.patterns:
-            shape = (count, m, m)
-            pattern_moments(
-                self._columns,
-                self._sizes,
-                self._counts,
-                self._visits,
-                _end_to_end(self.inverse, float),
-                solved.change,
-                with_fixed,
-                inverse=inverse.reshape(shape),
-                fixed=fixed.reshape(shape),
-                residual=residual.reshape(shape),
-                mixed=mixed,
+        for own, inverse in zip(self.summed, self.summed_inverse, strict=True):
+            log_det += factor_sums(
+                whole,
+                own.visits,
+                own.counts,
+                own.products,
+                inverses=inverse,
+                cross=cross,
                 work=self._work,
             )
-        on_x, on_y = solved.change[:, :-1], solved.change[:, -1]
-        for own, at, numbers, solve in self._summed():
-            rows = numbers[:, None]
-            inverse[rows, at] = solve.reshape(at.shape)
-            moved = solve @ own.times(np.outer(on_y, on_y)) @ solve
-            residual[rows, at] = moved.reshape(at.shape)
-            if with_fixed:
-                moved = solve @ own.times(on_x @ on_x.T) @ solve
-                fixed[rows, at] = moved.reshape(at.shape)
-            if p:
-                # sum_j C_bj on_y_j, then what the columns of X become
-                part = (own.products @ on_y) @ on_x  # (c, a, b, p)
-                part = np.einsum("cxa,cabp,cby->cxyp", solve, part, solve, optimize=True)
-                target = mixed.transpose(0, 2, 1).reshape(m * m, p)
-                flat = part.reshape(at.size, p)
-                for column in range(p):
-                    target[:, column] += np.bincount(at.ravel(), flat[:, column], m * m)
-                mixed = target.reshape(m, m, p).transpose(0, 2, 1)
-        shape = (count, m, m)
-        return inverse.reshape(shape), fixed.reshape(shape), residual.reshape(shape), mixed
+        return np.inf if np.isnan(log_det) else log_det
+
+    def _sums(self, solved, with_fixed):
+        count, p = len(self.counts), len(solved.change) - 1
+        pairs = len(self.pairs.first)
+        inverse, fixed, residual = np.zeros((3, count, pairs))
+        mixed, across = np.zeros((pairs, p)), np.zeros((pairs, p + 1))
+        moments_of_rows(
+            self._columns,
+            self._sizes,
+            self._counts,
+            self._visits,
+            self._inverses,
+            solved.change,
+            with_fixed,
+            inverse=inverse,
+            fixed=fixed,
+            residual=residual,
+            mixed=mixed,
+            work=self._work,
+        )
+        for own, at, solve in self._summed():
+            moments_of_sums(
+                own.visits,
+                own.products,
+                solve,
+                solved.change,
+                with_fixed,
+                inverse=inverse[at],
+                fixed=fixed[at],
+                residual=residual[at],
+                mixed=across,
+                work=self._work,
+            )
+        mixed = mixed / 2 + across @ solved.change[:, :-1]
+        return _Sums(inverse, fixed, residual, mixed)
 
     def _summed(self):
-        return zip(
-            self.summed, self.summed_flat, self.numbers, self.summed_inverse, strict=True
-        )
+        return zip(self.summed, self.numbers, self.summed_inverse, strict=True)
+
+    def _slopes(self, psi):
+        """V_r of all visits, (n, m, m), and by pairs, each as often as it stands there."""
+        slopes = self.curve.tangent(psi[self.own], self.places)[:, 0]
+        return slopes, self.pairs.pack(slopes) * self.pairs.weight
 
     def add_moments(
         self, tangents: Sequence[np.ndarray], psi: np.ndarray, solved: Solved, into: Moments
     ) -> list[np.ndarray]:
-        inverse, fixed, residual, mixed = self._sums(solved, solved.reml)
-        free, at = psi[self.own], self.own
-        pooled = residual.sum(axis=0)
-        score = np.tensordot(self.counts, inverse, 1) - solved.kappa * pooled
+        sums, at = self._sums(solved, solved.reml), self.own
+        pooled = sums.residual.sum(axis=0)
+        score = self.counts @ sums.inverse - solved.kappa * pooled
+        other = self.counts[:, None] * sums.inverse
         if solved.reml:
-            score -= fixed.sum(axis=0)
-        slopes = self.curve.tangent(free, self.places)[:, 0]
+            score -= sums.fixed.sum(axis=0)
+            other -= 2 * sums.fixed
+        slopes, packed = self._slopes(psi)
         square = np.ix_(at, at)
-        into.gradient[at] += np.einsum("rab,ab->r", slopes, score)
-        into.bend[square] += self.curve.bend(free, self.places, score[None])
-        into.residual[at] += np.einsum("rab,ab->r", slopes, pooled)
-        into.quadratic[square] += self._traces(slopes, inverse, residual)
-        other = self.counts[:, None, None] * inverse
-        if solved.reml:
-            other -= 2 * fixed
-        into.traces[square] += self._traces(slopes, inverse, other)
-        into.on_fixed[at] += np.einsum("rab,apb->rp", slopes, mixed)
+        into.gradient[at] += packed @ score
+        into.bend[square] += self.curve.bend(
+            psi[at], self.places, self.pairs.unpack(score)[None]
+        )
+        into.residual[at] += packed @ pooled
+        into.quadratic[square] += self._traces(slopes, packed, sums.inverse, sums.residual)
+        into.traces[square] += self._traces(slopes, packed, sums.inverse, other)
+        into.on_fixed[at] += packed @ sums.mixed
         if into.squares is not None:
             into.squares[at] += self._on_fixed(slopes, solved)
         return []
 
-    def _traces(self, slopes, one, other):
-        """sum over patterns of tr V_r A V_s B, symmetric A and B of every pattern."""
-        n, m = len(slopes), self.m
-        if n < MANY_PARAMETERS or m > FEW_VISITS:
-            left = slopes[:, None] @ one
-            right = slopes[:, None] @ other
+    def _traces(self, slopes, packed, one, other):
+        """sum over patterns of tr V_r A V_s B, A and B of every pattern packed."""
+        n, m, (count, pairs) = len(slopes), self.m, one.shape
+        work = PAIRWISE * (count + n) * pairs**2
+        if m > FEW_VISITS or count * n * m**2 * (2 * m + n) < work:
+            left = slopes[:, None] @ self.pairs.unpack(one)
+            right = slopes[:, None] @ self.pairs.unpack(other)
             # tr L R = <L', R>
             flat = left.transpose(0, 1, 3, 2).reshape(n, -1)
             found = flat @ right.reshape(n, -1).T
-            return (found + found.T) / 2
-        pooled = one.reshape(len(one), -1).T @ other.reshape(len(other), -1)
-        # A_bc B_da between V_r's ab and V_s's cd
-        pooled = pooled.reshape(m, m, m, m).transpose(3, 0, 1, 2).reshape(m * m, m * m)
-        flat = slopes.reshape(n, -1)
-        found = flat @ pooled @ flat.T
+        else:
+            found = packed @ self._by_slopes(one.T @ other) @ packed.T
         return (found + found.T) / 2
+
+    def _by_slopes(self, pooled):
+        """A_bc B_da, pooled by pairs, between V_r's ab and V_s's cd."""
+        first, second, _, number = self.pairs
+        out = np.zeros_like(pooled)
+        for a, b in ((first, second), (second, first)):
+            for c, d in ((first, second), (second, first)):
+                out += pooled[number[b[:, None], c], number[d, a[:, None]]]
+        return out / 4
 
     # ---- information ----
 
@@ -294,19 +345,26 @@ class VisitPart(Part):
         solved: Solved,
         into: PartProducts,
     ) -> None:
-        inverse, fixed, residual, mixed = self._sums(solved, True)
-        at = self.own
-        slopes = self.curve.tangent(psi[at], self.places)[:, 0]
-        weighted = self.counts[:, None, None] * inverse
-        into.traces[np.ix_(at, at)] += self._traces(slopes, inverse, weighted)
-        into.single[at] += np.einsum("rab,ab->r", slopes, weighted.sum(axis=0))
-        into.residual[np.ix_(at, at)] += self._traces(slopes, inverse, residual)
-        into.second_traces[np.ix_(at, at)] += self._traces(slopes, inverse, fixed)
-        x = np.einsum("rab,apb->rp", slopes, mixed)
+        sums, at = self._sums(solved, True), self.own
+        slopes, packed = self._slopes(psi)
+        weighted, square = self.counts[:, None] * sums.inverse, np.ix_(at, at)
+        into.traces[square] += self._traces(slopes, packed, sums.inverse, weighted)
+        into.single[at] += packed @ weighted.sum(axis=0)
+        into.residual[square] += self._traces(slopes, packed, sums.inverse, sums.residual)
+        into.second_traces[square] += self._traces(slopes, packed, sums.inverse, sums.fixed)
+        x = packed @ sums.mixed
         into.first[at, -1, :-1] += x
         into.first[at, :-1, -1] += x
-        into.first[at, -1, -1] += np.einsum("rab,ab->r", slopes, residual.sum(axis=0))
+        into.first[at, -1, -1] += packed @ sums.residual.sum(axis=0)
         into.first[at, :-1, :-1] += self._on_fixed(slopes, solved)
+
+    def _fixed_rows(self, solved):
+        """Visits and X~ of the patterns of few groups, (s, p, G)."""
+        on_x = solved.change[:, :-1]
+        for pattern, inverse in zip(self.patterns, self.inverse, strict=True):
+            s, width, groups = pattern.columns.shape
+            flat = (inverse @ pattern.columns.reshape(s, -1)).reshape(s, width, groups)
+            yield pattern.visits, on_x.T @ flat
 
     def _on_fixed(self, slopes, solved):
         """X~'V_r X~, (n, p, p)."""
@@ -314,19 +372,15 @@ class VisitPart(Part):
         out = np.zeros((len(slopes), p, p))
         if not p:
             return out
-        for number, pattern in enumerate(self.patterns):
-            x, _ = self._solved(number, solved)
-            visits = pattern.visits
+        for visits, x in self._fixed_rows(solved):
             flat = x.reshape(-1, x.shape[2])
             pooled = (flat @ flat.T).reshape(len(x), p, len(x), p)
             part = slopes[:, visits[:, None], visits]
             out += np.tensordot(part, pooled, ((1, 2), (0, 2)))
         on_x = solved.change[:, :-1]
-        for own, _, _, solve in self._summed():
+        for own, _, solve in self._summed():
             part = slopes[:, own.visits[:, :, None], own.visits[:, None, :]]
-            moved = (solve @ part @ solve).reshape(len(slopes), -1)
-            found = moved @ own.products.reshape(moved.shape[1], -1)
-            found = found.reshape(len(slopes), p + 1, p + 1)
+            found = _weighted(own, solve @ part @ solve).reshape(-1, p + 1, p + 1)
             out += on_x.T @ found @ on_x
         return (out + out.transpose(0, 2, 1)) / 2
 
@@ -334,27 +388,33 @@ class VisitPart(Part):
         """sum over patterns of X~'G X~ with G of every pattern over m visits, (p, p)."""
         p = len(solved.change) - 1
         out = np.zeros((p, p))
-        for number, pattern in enumerate(self.patterns):
-            x, _ = self._solved(number, solved)
-            visits = pattern.visits
-            moved = matrices[number][visits[:, None], visits] @ x.reshape(len(x), -1)
+        for (visits, x), matrix in zip(
+            self._fixed_rows(solved), matrices[: len(self.patterns)], strict=True
+        ):
+            moved = matrix[visits[:, None], visits] @ x.reshape(len(x), -1)
             flat = x.transpose(1, 0, 2).reshape(p, -1)
             out += flat @ moved.reshape(x.shape).transpose(1, 0, 2).reshape(p, -1).T
         on_x = solved.change[:, :-1]
-        for own, at, numbers, solve in self._summed():
-            part = np.take_along_axis(matrices[numbers].reshape(len(at), -1), at, axis=1)
-            moved = (solve @ part.reshape(solve.shape) @ solve).ravel()
-            found = moved @ own.products.reshape(len(moved), -1)
+        for own, numbers, solve in self._summed():
+            here = np.arange(len(own.counts))[:, None, None]
+            part = matrices[numbers]
+            part = part[here, own.visits[:, :, None], own.visits[:, None, :]]
+            found = _weighted(own, (solve @ part @ solve)[None])
             out += on_x.T @ found.reshape(p + 1, p + 1) @ on_x
         return (out + out.T) / 2
 
-    def _inverses(self):
-        out = np.zeros((len(self.counts), self.m**2))
-        for number, at in enumerate(self.flat):
-            out[number, at] = self.inverse[number].ravel()
-        for _, at, numbers, solve in self._summed():
-            out[numbers[:, None], at] = solve.reshape(at.shape)
-        return out.reshape(-1, self.m, self.m)
+    def _all_inverses(self):
+        """V^-1 of all patterns over m visits, (c, m, m)."""
+        packed = np.zeros((len(self.counts), len(self.pairs.first)))
+        for number, (pattern, own) in enumerate(
+            zip(self.patterns, self.inverse, strict=True)
+        ):
+            packed[number, self._at(pattern.visits[None])] = own[_triangle(len(own))]
+        for group, numbers, solve in self._summed():
+            first, second = _triangle(solve.shape[1])
+            rows = np.arange(numbers.start, numbers.stop)[:, None]
+            packed[rows, self._at(group.visits)] = solve[:, first, second]
+        return self.pairs.unpack(packed)
 
     def weighted_second(
         self,
@@ -367,7 +427,7 @@ class VisitPart(Part):
         slopes = self.curve.tangent(psi[at], self.places)[:, 0]
         other = np.tensordot(weight[np.ix_(at, at)], slopes, 1)
         # sum_rs W_rs V_r K V_s of every pattern
-        inverse = self._inverses()
+        inverse = self._all_inverses()
         found = np.zeros_like(inverse)
         for own, moved in zip(slopes, other, strict=True):
             found += own @ inverse @ moved
@@ -388,27 +448,33 @@ class VisitPart(Part):
         slopes = self.curve.tangent(psi[at], self.places)[:, 0]
         count = len(self.counts)
         on_fixed = self._sandwich(np.broadcast_to(mean, (count, *mean.shape)), solved)
-        inverse, fixed, _, _ = self._sums(solved, True)
+        sums = self._sums(solved, True)
+        inverse = self.pairs.unpack(sums.inverse)
         traces = np.zeros(len(psi) + sum(map(len, directions)))
         moved = inverse @ mean
         both = self.counts[:, None, None] * (moved @ inverse)
-        both -= 2 * (moved @ fixed if solved.reml else 0.0)
+        if solved.reml:
+            both -= 2 * moved @ self.pairs.unpack(sums.fixed)
         traces[at] = np.einsum("rab,ba->r", slopes, both.sum(axis=0))
         single = float(np.einsum("c,caa->", self.counts, moved))
         return on_fixed, traces, single
 
 
+@cache
+def _triangle(size):
+    """Pairs a >= b of numbers below ``size``, row by row."""
+    return np.tril_indices(size)
+
+
+def _weighted(own, matrices):
+    """sum_cab G_ab C_a C_b' of summed patterns, G (n, c, s, s), (n, P P)."""
+    pairs = Pairs.of(matrices.shape[-1])
+    matrices = (matrices + matrices.swapaxes(-1, -2)) / 2
+    packed = pairs.pack(matrices) * pairs.weight
+    flat = packed.reshape(len(matrices), -1)
+    return flat @ own.products.reshape(flat.shape[1], -1)
+
+
 def _end_to_end(arrays, dtype):
     """Arrays as one, each laid out by rows."""
     return np.concatenate([np.zeros(0, dtype), *(np.ravel(a) for a in arrays)])
-
-
-def _factored(whole, visits, counts):
-    """log|V| over all groups and L^-1 by pattern; None if some V is not definite."""
-    try:
-        root = np.linalg.cholesky(whole[visits[:, :, None], visits[:, None, :]])
-    except np.linalg.LinAlgError:
-        return None
-    diagonal = np.einsum("caa->ca", root)
-    log_det = 2 * float(counts @ np.log(diagonal).sum(axis=1))
-    return log_det, np.linalg.inv(root)

@@ -9,27 +9,40 @@ the model.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
 from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.roots import roots
+from mixedext.specification.covariance.bound_residual import BoundResidual
 
-__all__ = ["colored", "marginally_solved", "marginally_whitened"]
+__all__ = ["ResidualLaw", "colored", "marginally_solved", "marginally_whitened"]
 
 
-def colored(estimate: ResidualEstimate, noise: np.ndarray) -> np.ndarray:
+class ResidualLaw(Protocol):
+    """A residual covariance and its parameters."""
+
+    @property
+    def bound(self) -> BoundResidual:
+        """The covariance on some rows."""
+
+    @property
+    def psi(self) -> np.ndarray:
+        """Its free parameters."""
+
+
+def colored(
+    law: ResidualLaw, noise: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
     """W^-1/2 L times columns (n, w), L the lower factor of every group's Lambda.
 
     Of independent columns of variance 1 it makes residuals of variance Lambda.
     """
-    rows, out = estimate.rows, np.empty(noise.shape)
-    assert rows is not None
-    bound = estimate.bound
-    for batch, root in zip(bound.batches, roots(bound, estimate.psi), strict=True):
+    out = np.empty(noise.shape)
+    for batch, root in zip(law.bound.batches, roots(law.bound, law.psi), strict=True):
         out[batch.rows] = root[batch.pattern] @ noise[batch.rows]
-    weights = rows.root_weights
-    return out if weights is None else out / weights[:, None]
+    return out if weights is None else out / np.sqrt(weights)[:, None]
 
 
 def marginally_whitened(estimate: ResidualEstimate, columns: np.ndarray) -> np.ndarray:

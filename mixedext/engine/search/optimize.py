@@ -238,6 +238,7 @@ def minimize_deviance(
     # where the moments were the minimum, as in balanced designs, it is the only one
     if others.looks and objective.n_derivatives > 1:
         seen.look(others)
+    unbounded = seen.falls_without_end(others.far)
     point = seen.best
     if objective.n_values > alone:  # the function stands elsewhere
         objective.value(point.theta, floor=True)
@@ -260,7 +261,9 @@ def minimize_deviance(
         optimum.convergence,
         minima=(float(deviance), *(end.deviance for end in higher)),
         found_from=seen.found_from,
-        others_may_exist=may_be_others(
+        is_unbounded=unbounded,
+        others_may_exist=unbounded
+        or may_be_others(
             others,
             objective.blocks.nobs,
             objective.reml,
@@ -314,6 +317,19 @@ class _Minima:
             (value,) = look(self.search, start[None])
             if value < self.best.deviance + PROMISING:
                 self.search_from(start, "within")
+
+    def falls_without_end(self, far):
+        """Whether the deviance has no lower bound, by its fall between points far out.
+
+        Where effects of rank r < n and X explain any y, the least residual sum of squares
+        is of the order of 1 / s^2 at standard deviations s: the deviance of maximum
+        likelihood falls as 2 (r - n) log s, the restricted one to a limit.  Else both rise,
+        or do not change.
+        """
+        if not far.size:
+            return False
+        near, beyond = (look(self.search, points) for points in far)
+        return bool((beyond < near - 1.0).any())
 
     def _look_along(self, axes):
         """Searches from other minima along single standard deviations."""

@@ -57,6 +57,9 @@ MOST_CURVED, SOME_CURVED = 9, 5
 # Scale of one more start, whatever the number of rows, with variances well above sigma^2:
 # for terms with correlations, and for terms without.
 LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
+# Two standard deviations of all effects, or of all but one; from one to the other a
+# deviance without a lower bound falls by 2 log 10 at least.
+FAR_OUT = (1e4, 1e5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,9 @@ class OtherStarts:
         Whether also to start from the moments about the fixed effects within levels.
     takes_all : bool
         Whether correlated random effects are more than the rows that X leaves.
+    far : ndarray
+        Where effects may be enough to explain any y, pairs of points far out that tell
+        whether the deviance has a lower bound, (2, D, n_theta); else none, (2, 0, n_theta).
     """
 
     starts: np.ndarray
@@ -111,6 +117,7 @@ class OtherStarts:
     lowest: int
     within: bool
     takes_all: bool
+    far: np.ndarray
 
     @property
     def looks(self) -> bool:
@@ -135,12 +142,15 @@ def _others(
     lowest=1,
     within=False,
     takes_all=False,
+    far=None,
 ):
     """Other starts, with none of what is not given."""
     starts = np.empty((0, n_theta)) if starts is None else starts
     points, neighbours = _no_points(n_theta) if points is None else points
     axes = _no_axes(n_theta) if axes is None else axes
-    return OtherStarts(starts, always, points, neighbours, axes, lowest, within, takes_all)
+    far = np.empty((2, 0, n_theta)) if far is None else far
+    rules = always, points, neighbours, axes, lowest, within, takes_all
+    return OtherStarts(starts, *rules, far)
 
 
 NO_OTHERS = _others(0)
@@ -169,7 +179,21 @@ def other_starts(design: Design) -> OtherStarts:
     intercepts = n_theta == len(design.blocks.factors)
     lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
     takes_all = few and n_theta > 2 and _takes_all(design.blocks)
-    return _others(n_theta, starts, always, points, axes, lowest, within, takes_all)
+    far = _far_out(design, axes)
+    return _others(n_theta, starts, always, points, axes, lowest, within, takes_all, far)
+
+
+def _far_out(design, axes):
+    """Points far out with all effects and without each, if [X Z] has enough columns."""
+    blocks = design.blocks
+    effects = sum(layout.n_levels * layout.width for layout in blocks.factors)
+    if effects + blocks.n_fixed - 1 < blocks.nobs:
+        return None
+    directions = np.tile(
+        np.concatenate([s.start() for s in design.structures]), (1 + len(axes.own), 1)
+    )
+    directions[1 + np.arange(len(axes.own)), axes.own] = 0.0
+    return np.multiply.outer(FAR_OUT, directions[directions.any(axis=1)])
 
 
 def _takes_all(blocks):

@@ -44,6 +44,10 @@ class Convergence:
         singular end that was left along its "boundary".
     others_may_exist : bool
         Whether there may be lower minima than those that were seen.
+    is_unbounded : bool
+        Whether the deviance is known to have no lower bound: by maximum likelihood, where
+        fixed and random effects together explain any response, it falls without end as
+        variances grow.
 
     Examples
     --------
@@ -67,6 +71,7 @@ class Convergence:
     minima: tuple[float, ...] = ()
     found_from: str = "moments"
     others_may_exist: bool = False
+    is_unbounded: bool = False
 
     @property
     def converged(self) -> bool:
@@ -99,6 +104,12 @@ def with_minima(verdict: Convergence, shift: float) -> Convergence:
             f"; the lowest of {len(minima)} minima that were seen, deviance "
             f"{minima[0]:.8g}: {word} at {others}"
         )
-    if verdict.others_may_exist:
+    if verdict.is_unbounded:
+        message += (
+            "; a local one: fixed and random effects together explain any response of so "
+            "few rows, and the deviance falls without end as variances grow: leave out "
+            "effects, or use reml=True"
+        )
+    elif verdict.others_may_exist:
         message += "; lower minima may exist: try other starts (start_params)"
     return replace(verdict, minima=minima, message=message)

@@ -73,6 +73,7 @@ class ResidualSampler:
                     f"effects too much alike, to be given the covariance of its "
                     f"{modes.shape[1]} effects: use bootstrap_parametric"
                 ) from None
+        self.weights = weights
         self.root = None if weights is None else np.sqrt(weights)[:, None]
         if residual is not None:
             residuals = residual.whitened(residuals, weights)
@@ -85,7 +86,7 @@ class ResidualSampler:
         n = len(self.mean)
         noise = self.residuals[rng.integers(0, n, (n, count))]
         if self.residual is not None:
-            y = colored(self.residual, noise)
+            y = colored(self.residual, noise, self.weights)
         else:
             y = noise if self.root is None else noise / self.root
         y += self.mean[:, None]

@@ -24,9 +24,8 @@ from mixedext.engine.refits.refit import (
 )
 from mixedext.engine.refits.residual_refits import ResidualResponses
 from mixedext.engine.refits.simulation import simulate_fits, spawn_seeds
-from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.rows import ResidualRows
-from mixedext.engine.residual.whitening import colored
+from mixedext.engine.residual.whitening import ResidualLaw, colored
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Fitted, Model, need_rows
@@ -379,7 +378,7 @@ def simulated_responses(
     weights: np.ndarray | None,
     count: int,
     rng: np.random.Generator,
-    residual: ResidualEstimate | None = None,
+    residual: ResidualLaw | None = None,
 ) -> np.ndarray:
     """Responses less offset, (nobs, count), from a mean and factors of covariances.
 
@@ -399,12 +398,12 @@ def simulated_responses(
         Number of responses.
     rng : Generator
         Source of random numbers.
-    residual : ResidualEstimate, optional
-        Their covariance, of which the weights are a part.
+    residual : ResidualLaw, optional
+        Their covariance.
     """
     noise = rng.standard_normal((len(mean), count))
     if residual is not None:
-        noise = colored(residual, noise)
+        noise = colored(residual, noise, weights)
     elif weights is not None:
         noise /= np.sqrt(weights)[:, None]
     y = sigma * noise + mean[:, None]

@@ -1,13 +1,14 @@
 """Effects of levels that the fit had not, from rows of theirs: numbers without labels.
 
 With the rows' V_n = W^-1 + Z_n Sigma Z_n' relative to sigma^2 the weights of the modes are
-A = V_n^-1 Z_n Sigma; see ``new_modes``, whose mathematics this is.
+A = V_n^-1 Z_n Sigma; see ``new_modes``, whose mathematics this is.  Beside a residual
+covariance the rows are whitened first, and there W = I.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import pandas as pd
 from scipy import linalg, sparse
 
 from mixedext.engine.information.joint_errors import joint_errors, random_rows
+from mixedext.engine.residual.placed_rows import Whitening
 from mixedext.fitted import Fitted
 from mixedext.inference.prediction.new_rows import NewRows, level_labels, new_component
 from mixedext.inference.random_effects.modes import component_of
@@ -94,6 +96,9 @@ class NewLevels:
         Columns kept of the fixed effects, (n, rank).
     known : csr_array or None
         Values at the effects of the fit in the engine's order; None if there are none.
+    moves : list of csr_array
+        Derivatives of the covariance of whitened rows by psi; none without a residual
+        covariance.
     """
 
     labels: list[pd.Index]
@@ -106,6 +111,7 @@ class NewLevels:
     z: np.ndarray
     exog: np.ndarray
     known: sparse.csr_array | None
+    moves: list[sparse.csr_array] = field(default_factory=list)
 
     def columns(self, entries: list[NewEntries], n: int) -> np.ndarray:
         """Values of n rows at the new effects, (n, Q)."""
@@ -169,6 +175,7 @@ def new_levels_of(
     y: np.ndarray,
     precision: np.ndarray,
     use: np.ndarray,
+    whitening: Whitening | None = None,
 ) -> NewLevels:
     """Modes and errors from the rows that are used.
 
@@ -184,6 +191,8 @@ def new_levels_of(
         Response and weights, (n,).
     use : ndarray
         Numbers of the rows that are used.
+    whitening : Whitening, optional
+        Of these, weights and all, beside a residual covariance.
 
     Raises
     ------
@@ -204,25 +213,28 @@ def new_levels_of(
     z = np.zeros((len(rows), size))
     for own, names, start in zip(entries, labels, first[:-1].tolist(), strict=True):
         _fill(z, own, names, start)
-    z = z[use]
-    lams = fitted.fit.design.own_lams(fitted.fit.theta)
-    root = linalg.block_diag(
-        *[
-            np.kron(np.eye(len(names)), lam[:k, :k])
-            for names, k, lam in zip(labels, sizes, lams, strict=True)
-        ]
-    ).reshape(size, size)
-    w = precision[use][:, None]
-    turned = z @ root  # Z_n Lam
-    inner = linalg.cho_factor(turned.T @ (w * turned) + np.eye(size), lower=True)
-    half = root @ linalg.cho_solve(inner, turned.T * w.T)  # Lam C Lam'Z_n'W = A'
-    within = root @ linalg.cho_solve(inner, root.T)
-    gain = w * z - w * (turned @ linalg.cho_solve(inner, turned.T @ (w * z)))
+    z, x = z[use], rows.exog[use][:, fitted.fixed.kept]
     rest = y[use] - rows.mean(fitted)[use]
     known: Any = joint_errors(fitted.fit).known_of(
         random_rows(fitted.fit, [_without_new(own.take(use)) for own in given_terms(rows)]),
         len(use),
     )
+    w = precision[use][:, None]
+    if whitening is not None:
+        root, w = whitening.root, np.ones_like(w)
+        z, x, rest, known = root @ z, root @ x, root @ rest, root @ known
+    lams = fitted.fit.design.own_lams(fitted.fit.theta)
+    factors = linalg.block_diag(
+        *[
+            np.kron(np.eye(len(names)), lam[:k, :k])
+            for names, k, lam in zip(labels, sizes, lams, strict=True)
+        ]
+    ).reshape(size, size)
+    turned = z @ factors  # Z_n Lam
+    inner = linalg.cho_factor(turned.T @ (w * turned) + np.eye(size), lower=True)
+    half = factors @ linalg.cho_solve(inner, turned.T * w.T)  # Lam C Lam'Z_n'W = A'
+    within = factors @ linalg.cho_solve(inner, factors.T)
+    gain = w * z - w * (turned @ linalg.cho_solve(inner, turned.T @ (w * z)))
     return NewLevels(
         labels,
         sizes,
@@ -232,8 +244,9 @@ def new_levels_of(
         gain,
         within,
         z,
-        rows.exog[use][:, fitted.fixed.kept],
+        x,
         known if known.nnz else None,
+        [] if whitening is None else whitening.moves,
     )
 
 

@@ -32,11 +32,20 @@ m + 2 sum W_rs S_rs.  Here, with d_o(k) the d of the fit for k,
     -1/2 M_rs.* = S_rs(k) + d_o(k_s)'B_r d_o(k) + w_s'Z_n B_r d,    -1/2 M_es.* = k_s'J k,
 
 the last for the direction of V0 itself, of which the weights do not depend.
+
+Beside a residual covariance the rows are those whitened by it at its estimate, of which
+all holds.  By a parameter psi_r of it V_n moves by H_r (engine.residual.placed_rows): with
+a = A z_n
+
+    w_r = -V_n^-1 H_r a,    dm / d psi_r = that of the fit for k + a'H_r a - 2 k_r'J k
+
+and in S_rs above w_s'V_n w_r stands for w_s'Z_n B_r d, which it is of gamma.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -44,7 +53,11 @@ import pandas as pd
 from scipy import sparse
 
 from mixedext.arguments import check_choice
+from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.joint_errors import joint_errors, random_rows
+from mixedext.engine.residual.joint_rows import Targets
+from mixedext.engine.residual.own_variances import own_variances
+from mixedext.engine.residual.placed_rows import whitening_of
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
@@ -72,6 +85,11 @@ from mixedext.inference.prediction.prediction_result import (
     KINDS,
     MixedPrediction,
     columns_of,
+)
+from mixedext.inference.prediction.residual_errors import joint_rows, target_terms
+from mixedext.inference.prediction.residual_places import (
+    places_of_new_groups,
+    places_of_observations,
 )
 from mixedext.inference.prediction.row_degrees import (
     curved_part,
@@ -193,7 +211,7 @@ def ranef_new(
     ------
     ValueError
         If no level is new, the fit has weights and none are given, or its parameters are
-        held or penalized.
+        held or penalized.  Or if the rows are of residual groups of the fit.
     FormulaError
         If the data lack a column; names it.  Or if columns of a variance component
         (``vc_formula``) in a row depend on the other rows of its group.
@@ -218,15 +236,20 @@ def ranef_new(
     """
     fitted = results.fitted
     _refuse(fitted)
-    if weights is None and fitted.fit.design.log_weights != 0.0:
+    residual = fitted.fit.residual
+    of_rows = fitted.fit.design if residual is None else residual.deviance
+    if weights is None and of_rows.log_weights != 0.0:
         raise ValueError("the fit has weights; give those of the new rows by weights=")
     rows = new_rows(fitted, data, True, offset, True, "zero")
     if rows.frame is None:
         raise ValueError("data is to be a DataFrame with the response and all columns")
     y = new_response(fitted.model, rows.frame)
     precision = precision_of(fitted, rows, weights)
-    entries = new_entries(fitted, rows)
+    entries, places = new_entries(fitted, rows), None
     fresh, lacking = np.zeros(len(rows), bool), np.isnan(y) | rows.missing
+    if residual is not None:
+        places = places_of_new_groups(fitted, rows.frame, len(rows))
+        lacking |= places.missing
     for own in entries:
         fresh[own.row] = True
         lacking |= own.lacks
@@ -236,7 +259,10 @@ def ranef_new(
             "data has no complete row of a level that the fit had not; ranef() has the "
             "modes of those that it had"
         )
-    new = new_levels_of(fitted, rows, entries, y, precision, use)
+    whitening = None
+    if places is not None:
+        whitening = _whitening(fitted, places.take(use), precision[use])
+    new = new_levels_of(fitted, rows, entries, y, precision, use, whitening)
     terms = fitted.random.terms
     named = list(
         dict.fromkeys(t.group for t, v in zip(terms, new.labels, strict=True) if len(v))
@@ -257,11 +283,21 @@ def _refuse(fitted):
         )
     if not fitted.random.terms:
         raise ValueError("the model has no random effects")
-    if fitted.fit.residual is not None:
-        raise NotImplementedError(
-            "modes of new levels are there for models without residual= and variance=; "
-            "fit the model to all data, or predict with new_levels='zero'"
+
+
+def _whitening(fitted, places, precision):
+    """Whitening of the rows of new levels; residual groups of the fit are refused."""
+    residual = fitted.fit.residual
+    bound = residual.bound
+    known = np.flatnonzero(places.group < bound.n_groups)
+    if bound.correlation is not None and len(known):
+        label = bound.group_labels[places.group[known[0]]]
+        raise ValueError(
+            f"data has rows of new levels in the residual group {label!r} of the fit "
+            f"({bound.spec}): they are correlated with rows of the fit, and the modes of "
+            "both are to be estimated at once; fit the model to all data"
         )
+    return whitening_of(bound, residual.psi, places, precision)
 
 
 def _labelled(fitted: Fitted, new: NewLevels, group: str) -> NewModes:
@@ -316,15 +352,21 @@ def _prediction(
     spread = free_spread(fitted.fit, tests)
     weight = spread if tests.adjusts else None
     curved = curved_part(settled_choice(fitted, choice).df_method)
-    if curved == "all" and fitted.fit.design.is_curved and weight is not None:
+    bent = fitted.fit.design.is_curved or fitted.fit.residual is not None
+    if curved == "all" and bent and weight is not None:
         raise NotImplementedError(
             "df_method='kenward-roger-2009' is not there for predictions with modes of new "
-            "levels beside structured random effects; use 'kenward-roger'"
+            "levels beside structured random effects or residual=; use 'kenward-roger'"
         )
-    variance, slope, rise = _errors(fitted, new, rows, z, lost, weight, curved)
-    observed = variance + 1.0 / precision
-    slope_obs = slope.copy()
-    slope[:, -1], slope_obs[:, -1] = variance, observed
+    variance, slope, rise = _errors(
+        fitted, new, rows, z, lost, spread is not None, weight, curved
+    )
+    own, own_slope = _own_variance(fitted, rows, precision)
+    observed = variance + own
+    slope_obs = None
+    if slope is not None:
+        slope_obs = slope + own_slope
+        slope[:, -1], slope_obs[:, -1] = variance, observed
     df = satterthwaite_df(variance, slope, spread, tests, len(rows))
     df_obs = satterthwaite_df(observed, slope_obs, spread, tests, len(rows))
 
@@ -380,45 +422,94 @@ def _with_new(fitted, new: NewLevels, rows: NewRows, policy: str):
     return replace(rows, terms=tuple(settled)), z, unknown
 
 
-def _errors(fitted, new: NewLevels, rows: NewRows, z, lost, spread=None, curved=""):
+def _own_variance(fitted, rows, precision):
+    """Variances of residuals of rows, and their derivatives by the variance parameters."""
+    residual = fitted.fit.residual
+    if residual is None:
+        return 1.0 / precision, 0.0
+    places = places_of_observations(fitted, rows)
+    found = own_variances(residual.bound, residual.psi, places)
+    own = np.where(places.missing, np.nan, found.whole) / precision
+    n_gamma = variance_information(fitted.fit).n_gamma
+    slope = np.zeros((len(rows), n_gamma + 1))
+    at = slice(n_gamma - len(residual.psi), n_gamma)
+    slope[:, at] = found.whole_slope / precision[:, None]
+    return own, slope
+
+
+class _OfFit:
+    """Errors of combinations of coefficients and modes of the fit, for rows."""
+
+    def __init__(self, fitted, new: NewLevels, rows: NewRows, lost):
+        self.fitted, self.fit = fitted, fitted.fit
+        self.beside = self.fit.residual is not None and new.known is None
+        if self.beside:
+            self.terms = target_terms(fitted, rows, lost)
+            return
+        given = [
+            (
+                np.maximum(own.codes, -1),
+                np.where(lost[:, None], 0.0, own.z) if own.new_square is None else own.z,
+                own.new_square,
+            )
+            for own in given_terms(rows)
+        ]
+        random = random_rows(self.fit, given)
+        self.known = joint_errors(self.fit).known_of(random, len(rows))
+        self.random = replace(random, level=None, values=None)
+
+    def errors(self, x, off=None, slope=True, weight=None, curved="", prior=True):
+        """Of x and the rows' own effects less ``off`` (known effects of the fit)."""
+        if self.beside:
+            targets = Targets(x, self.terms, None, np.ones(len(x)))
+            return joint_rows(self.fitted).errors(targets, slope, weight, curved)
+        known = self.known if off is None else sparse.csr_array(self.known - off)
+        new = self.random.new if prior else (None,) * len(self.random.new)
+        random = replace(self.random, known=known, new=new)
+        if slope and self.fit.residual is not None:
+            raise NotImplementedError(
+                "degrees of freedom of predictions with modes of new levels beside "
+                "residual= or variance= are there where the new rows have no random "
+                "effects of the fit; use df_method='z' or 'residual'"
+            )
+        return joint_errors(self.fit).errors(x, random, slope, weight, curved)
+
+
+def _errors(
+    fitted, new: NewLevels, rows: NewRows, z, lost, slopes=True, spread=None, curved=""
+):
     """m of every row, its derivatives by the variance parameters but the last, and what
     errors of these add by their covariance ``spread``, nothing without."""
-    errors, n = joint_errors(fitted.fit), len(rows)
+    of_fit, slopes = _OfFit(fitted, new, rows, lost), slopes or spread is not None
     x = np.where(lost[:, None], 0.0, rows.exog)[:, fitted.fixed.kept]
-    given = [
-        (
-            np.maximum(own.codes, -1),
-            np.where(lost[:, None], 0.0, own.z) if own.new_square is None else own.z,
-            own.new_square,
-        )
-        for own in given_terms(rows)
-    ]
-    random = random_rows(fitted.fit, given)
-    own_known = errors.known_of(random, n)
     by = z @ new.weights.T  # A z_n, (n, rows)
     off_x, off_known = on_rows_of_fit(new, by)
     x = x - off_x
-    if off_known is not None:
-        own_known = sparse.csr_array(own_known - off_known)
-    random = replace(random, known=own_known, level=None, values=None)
-    found = errors.errors(x, random, True, spread, curved)
+    found = of_fit.errors(x, off_known, slopes, spread, curved)
     variance = found.variance + np.einsum("na,ab,nb->n", z, new.within, z)
-    assert found.slope is not None
-    slope, rise = found.slope.copy(), np.zeros(n)
+    if found.slope is None:
+        return variance, None, np.zeros(len(rows))
+    slope, rise = found.slope.copy(), np.zeros(len(rows))
     if found.rise is not None:
         rise += 2.0 * found.rise
     d = z - by @ new.z
     images = list(image_of_basis(fitted, new, d))
+    moves = list(_moves(new, by, slope.shape[1] - 1))
     for r, image in images:
         slope[:, r] += np.einsum("na,na->n", d, image)
-        step_x, step_known = on_rows_of_fit(new, image @ new.gain.T)
+    for r, _, change in moves:  # a'H_r a, change = -H_r a
+        slope[:, r] -= np.einsum("na,na->n", by, change)
+    steps = ((r, image @ new.gain.T) for r, image in images)
+    for r, step in chain(steps, ((r, step) for r, step, _ in moves)):
+        step_x, step_known = on_rows_of_fit(new, step)
         sides = []
         for sign in (1.0, -1.0):
-            known = own_known
+            off = off_known
             if step_known is not None:
-                known = sparse.csr_array(own_known + sign * step_known)
-            bare = replace(random, known=known, new=(None,) * len(random.new))
-            sides.append(errors.errors(x + sign * step_x, bare, spread is not None))
+                off = off_known - sign * step_known
+            sides.append(
+                of_fit.errors(x + sign * step_x, off, spread is not None, prior=False)
+            )
         both = (sides[0].variance - sides[1].variance) / 4  # k_r'J k
         slope[:, r] -= 2.0 * both
         up, down = (side.slope for side in sides)
@@ -426,9 +517,28 @@ def _errors(fitted, new: NewLevels, rows: NewRows, z, lost, spread=None, curved=
             crossed = (up - down)[:, :-1] / 4  # d_o(k_r)'B d_o(k)
             rise += 2.0 * (crossed @ spread[:-1, r] + spread[-1, r] * both)
     if spread is not None:
-        gram = new.z.T @ new.gain
-        for r, image in images:
-            for s, other in images:
-                own = np.einsum("na,ab,nb->n", image, gram, other)
-                rise += 2.0 * spread[r, s] * own
+        rise += _crossed_moves(new, images, moves, spread)
     return variance, slope, rise
+
+
+def _moves(new, by, n_gamma):
+    """Number r of each element of psi, w_r and V_n w_r = -H_r a of every row."""
+    for r, matrix in enumerate(new.moves, n_gamma - len(new.moves)):
+        change = -(by @ matrix)
+        yield r, change - (change @ new.z) @ new.weights.T, change
+
+
+def _crossed_moves(new, images, moves, spread):
+    """2 sum W_rs w_s'V_n w_r of every row."""
+    gram, out = new.z.T @ new.gain, 0.0
+    for r, image in images:
+        for s, other in images:
+            own = np.einsum("na,ab,nb->n", image, gram, other)
+            out = out + 2.0 * spread[r, s] * own
+        for s, _, change in moves:  # w_r = V_n^-1 Z_n B_r d
+            own = np.einsum("na,na->n", image @ new.gain.T, change)
+            out = out + 4.0 * spread[r, s] * own
+    for r, step, _ in moves:
+        for s, _, change in moves:
+            out = out + 2.0 * spread[r, s] * np.einsum("na,na->n", step, change)
+    return out

@@ -40,6 +40,7 @@ __all__ = [
     "replicated_deviations",
     "residual_errors",
     "residual_means",
+    "target_terms",
 ]
 
 
@@ -208,11 +209,11 @@ def _given(fitted, rows, x, precision, lost, method, nugget, slope) -> _Part:
                 "the rows of the fit, which were removed: use df_method='z' or "
                 "'residual', or conditional=False"
             )
-        terms = [(codes, z, None) for codes, z in _terms(fitted, rows, lost)]
+        terms = [(codes, z, None) for codes, z in target_terms(fitted, rows, lost)]
         plain = joint_errors(fitted.fit).errors(x, random_rows(fitted.fit, terms))
         return _Part(plain.variance)
     places = rows.places
-    targets = Targets(x, _terms(fitted, rows, lost), places, precision)
+    targets = Targets(x, target_terms(fitted, rows, lost), places, precision)
     found = joint_rows(fitted).errors(targets, slope, method.weight, method.curved)
     rise = 0.0 if found.rise is None else found.rise
     if found.rise is not None:
@@ -224,8 +225,20 @@ def _given(fitted, rows, x, precision, lost, method, nugget, slope) -> _Part:
     return _Part(found.variance - nugget.variance, slope, rise - nugget.rise)
 
 
-def _terms(fitted, rows, lost):
-    """Level and columns of each term; columns of zero where it is not given."""
+def target_terms(
+    fitted: Fitted, rows: NewRows, lost: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Level and columns of each term, of zero where it is not given.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    rows : NewRows
+        The rows.
+    lost : ndarray
+        Rows that have no mean, (n,) bool.
+    """
     out = []
     for term, own in zip(fitted.random.terms, rows.terms, strict=True):
         if own is None:

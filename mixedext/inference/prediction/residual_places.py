@@ -16,9 +16,15 @@ from mixedext.specification.covariance.residual_recipe import (
     residual_recipe,
 )
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN
-from mixedext.specification.data.labels import factorize
+from mixedext.specification.data.labels import factorize, interact
 
-__all__ = ["ALL", "keep_recipe", "places_beside_rows", "places_of_observations"]
+__all__ = [
+    "ALL",
+    "keep_recipe",
+    "places_beside_rows",
+    "places_of_new_groups",
+    "places_of_observations",
+]
 
 #: Value of ``conditional`` by which a prediction is given residuals too.
 ALL = "all"
@@ -130,3 +136,33 @@ def places_of_observations(fitted: Fitted, rows: Any) -> NewPlaces:
     if rows.own:
         return own_places(residual.bound, fitted.model.residual_spec)
     return _recipe(fitted).places(rows.frame, len(rows), with_groups=False)
+
+
+def places_of_new_groups(fitted: Fitted, frame: Any, n: int) -> NewPlaces:
+    """Places of rows of residual groups that the fit had not, which have numbers.
+
+    Groups of the fit keep theirs; each row is a group where residuals are independent.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The fit.
+    frame : DataFrame
+        The rows.
+    n : int
+        Their number.
+    """
+    recipe = _recipe(fitted)
+    places = recipe.places(frame, n)
+    if not recipe.correlates:
+        return replace(places, group=np.arange(n))
+    columns = recipe.group_columns(frame)
+    if not columns:  # the only group that there is
+        return places
+    found = factorize(columns[0])
+    for column in columns[1:]:
+        found = interact(found, factorize(column))
+    fresh = places.group == UNKNOWN
+    number = len(recipe.group_levels) + found[0]
+    group = np.where(fresh, number, places.group)
+    return replace(places, group=group, missing=places.missing | (group == MISSING))

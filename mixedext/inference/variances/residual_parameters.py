@@ -217,8 +217,8 @@ def _notes(residual: ResidualEstimate, covariance: np.ndarray) -> list[str]:
     if residual.held.any():
         named = ", ".join(residual.bound.held)
         notes.append(f"Held, without standard errors: {named}")
-    left = np.isnan(np.diag(covariance)[:-1]) & ~residual.fixed_psi
-    if np.isnan(covariance[-1, -1]):
+    left = np.isnan(np.diag(covariance)[:-1]) & residual.moving_psi
+    if np.isnan(covariance).all():
         notes.append(
             "No standard errors: the observed information is not positive definite"
         )

@@ -2,6 +2,8 @@
 
 from libc.math cimport log, sqrt, INFINITY
 
+from mixedext.kernels.row_major cimport mirror_lower
+
 
 def factor_clusters(
     double[:, :, ::1] covariance,     # in: V of each cluster; out: L, V = L L', (G, s, s)
@@ -93,3 +95,11 @@ def invert_clusters(
             for i in range(count):
                 for j in range(i):
                     own[j * count + i] = own[i * count + j]
+
+
+def mirror_clusters(double[:, :, ::1] matrices):
+    """Put what stands below the diagonal of (G, s, s) above it, too."""
+    cdef Py_ssize_t g
+    with nogil:
+        for g in range(matrices.shape[0]):
+            mirror_lower(matrices.shape[1], &matrices[g, 0, 0])

@@ -404,7 +404,7 @@ def refit_responses(
                 if may_leave and fit.smallest < ZERO_SINGULAR_VALUE:
                     fit.leave_boundary()
                 fit.terms.outer(fit.point, &theta[r, 0])
-                if on_basis.shape[1]:
+                if on_basis.shape[1] and isfinite(fit.best):  # a failed factor has none
                     function.get_coefficients(&on_basis[r, 0])
                     if root is not None:
                         for i in range(function.p - 1):

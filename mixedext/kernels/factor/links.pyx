@@ -55,6 +55,22 @@ def fill_panel(
                     panel[(level - first) * k + a, link_index[s]] = values[s, a]
 
 
+def read_panel(
+    const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
+    const Py_ssize_t[::1] link_index,     # in: (nnz,)
+    const double[:, ::1] panel,           # in: ((last - first) k, m)
+    Py_ssize_t first, Py_ssize_t last,    # in: levels of the lead
+    double[:, ::1] values,                # in/out: (nnz, k), those of these levels
+):
+    """The elements of such a matrix where the links are."""
+    cdef Py_ssize_t k = values.shape[1], level, s, a
+    with nogil:
+        for level in range(first, last):
+            for s in range(link_pointers[level], link_pointers[level + 1]):
+                for a in range(k):
+                    values[s, a] = panel[(level - first) * k + a, link_index[s]]
+
+
 def links_times_lam(
     const Py_ssize_t[::1] link_index,     # in: (nnz,)
     TailLevels levels,

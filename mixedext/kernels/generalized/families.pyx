@@ -522,3 +522,21 @@ def all_terms(
         with nogil:
             family.terms(n, &eta[0], &rows, &out)
     return found
+
+
+def canonical_terms(
+    RowFamily family, const double[::1] eta, const double[::1] y, trials, weight, count,
+):
+    """s, W and T of rows, (3, n), by the loops that take several rows at a time."""
+    cdef Py_ssize_t n = len(eta)
+    found = np.empty((3, n))
+    cdef double[:, ::1] view = found
+    cdef Rows rows
+    cdef Terms out
+    memset(&out, 0, sizeof(Terms))
+    if n:
+        rows = read_rows(y, trials, weight, count, 0.0)
+        out.slope, out.weight, out.third = &view[0, 0], &view[1, 0], &view[2, 0]
+        with nogil:
+            family.terms(n, &eta[0], &rows, &out)
+    return found

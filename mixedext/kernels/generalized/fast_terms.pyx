@@ -54,7 +54,7 @@ cdef extern from *:
     /* log(1 + e) for 0 <= e <= 1 */
     MIXEDEXT_INLINE double mixedext_log1p(double e) {
         int far = e > 0.41421356237309503;  /* then ln 2 + log((1 + e) / 2) */
-        double s = (far ? e - 1.0 : e) / (far ? e + 3.0 : e + 2.0), t = s * s, p;
+        double s = (e - (far ? 1.0 : 0.0)) / (e + (far ? 3.0 : 2.0)), t = s * s, p;
         p = 9.523809523809523e-02;
         p = p * t + 1.0526315789473684e-01;
         p = p * t + 1.1764705882352941e-01;

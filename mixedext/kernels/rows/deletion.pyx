@@ -377,6 +377,7 @@ def link_squares(
     const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
     const Py_ssize_t[::1] link_index,     # in: (links,)
     const double[:, ::1] edge,            # in: (links, k) Lam2'link half
+    const double[:, ::1] products,        # in: (links, k) C22 edge there; or (0, k)
     *,
     const double[::1] inverse,            # in: C22, the upper triangle of (m, m), or values
     const Py_ssize_t[::1] starts,         # in: (m + 1,) columns of the lower one, or (0,)
@@ -390,6 +391,7 @@ def link_squares(
     """
     cdef Py_ssize_t n = y.shape[0], k = y.shape[1]
     cdef Py_ssize_t i, s, t, a, b, first, last, count, c, own_level, current = -1
+    cdef bint given = products.shape[0] > 0
     cdef double own, both, total
     cdef double[:, ::1] wide = np.zeros((size, k)), quadratic = np.zeros((k, k))
     cdef Py_ssize_t longest = int(np.diff(link_pointers).max(initial=0))
@@ -412,8 +414,8 @@ def link_squares(
                 count = last - first
                 for s in range(count):
                     for a in range(k):
-                        product[s, a] = 0.0
-                for s in range(count):
+                        product[s, a] = products[first + s, a] if given else 0.0
+                for s in range(0 if given else count):
                     c = link_index[first + s]
                     own = element(c22, begin, its, size, c, c)
                     for a in range(k):

@@ -88,3 +88,23 @@ def column_extremes(const real[:, :] x, double[::1] low, double[::1] high):
             for j in range(count):
                 low[first + j] = least[j] + poison[j]
                 high[first + j] = most[j] + poison[j]
+
+
+def sort_by_codes(
+    const int32_t[::1] codes, const int64_t[::1] rows, int64_t[::1] start, int64_t[::1] out
+):
+    """Rows (n,) by their codes, those of one code in the order they have.
+
+    ``start`` (number of codes + 1,): zeros; work.
+    """
+    cdef Py_ssize_t i, n = rows.shape[0]
+    cdef int32_t code
+    with nogil:
+        for i in range(n):
+            start[codes[i] + 1] += 1
+        for i in range(1, start.shape[0]):
+            start[i] += start[i - 1]
+        for i in range(n):
+            code = codes[rows[i]]
+            out[start[code]] = rows[i]
+            start[code] += 1

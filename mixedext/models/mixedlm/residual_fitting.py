@@ -28,6 +28,7 @@ from mixedext.limits import INVOLVED, UNIDENTIFIED_CURVATURE
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
+from mixedext.specification.covariance.residual_terms import check_strata
 from mixedext.specification.terms.parameter_names import unique_names
 from mixedext.specification.terms.related_terms import RelatedTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
@@ -193,9 +194,21 @@ def fit_residual(
 
 
 def _fit(model, bound, reml, theta, iterations, search, psi):
-    if any(bound.of_fitted):
-        return _fit_by_fitted(model, bound, reml, theta, iterations, search, psi)
-    return _fit_bound(model, bound, reml, theta, iterations, search, psi)
+    own = _fit_by_fitted if any(bound.of_fitted) else _fit_bound
+    try:
+        fit = own(model, bound, reml, theta, iterations, search, psi)
+    except (DesignError, DevianceError):
+        _check_strata(model, bound)
+        raise
+    if search and fit.residual.at_limit and not model.random_terms:
+        _check_strata(model, bound)
+    return fit
+
+
+def _check_strata(model, bound):
+    """Name the stratum whose rows the fixed effects explain, of a fit that ends so."""
+    x = np.asarray(model.exog, float)[:, model._design.basis.kept]
+    check_strata(bound, response_of(model), x)
 
 
 def _fit_by_fitted(model, bound, reml, theta, iterations, search, psi):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,24 @@ import pandas as pd
 from mixedext.algebra.roots import semidefinite_root
 from mixedext.arguments import did_you_mean
 from mixedext.engine.deviance.given_covariances import relative_root
+from mixedext.engine.residual.natural import free_parameters
 from mixedext.limits import ASYMMETRY, STRUCTURED
+from mixedext.models.mixedlm.residual_fitting import psi_names
 from mixedext.specification.covariance import registry
+from mixedext.specification.covariance.bound_residual import BoundResidual
+from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.covariance.term_structure import OutOfRangeError
 from mixedext.specification.terms.parameter_names import theta_names
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
-__all__ = ["Parameters", "fixed_vector", "read_parameters"]
+__all__ = [
+    "LawOfResiduals",
+    "Parameters",
+    "fixed_vector",
+    "law_of_residuals",
+    "read_parameters",
+    "read_residual",
+]
 
 Term = RandomTerm | SparseTerm
 
@@ -35,11 +46,14 @@ class Parameters:
         Of each random term a factor of the covariance of its effects, (k, k).
     sigma : float
         Standard deviation of the residuals.
+    residual : dict
+        Parameters of the residual covariance by name, relative to sigma^2; empty without.
     """
 
     fixed: dict[str, float]
     roots: tuple[np.ndarray, ...]
     sigma: float
+    residual: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_parameters(
@@ -100,6 +114,94 @@ def read_parameters(
                 f"cov_re= says nothing of {term.label}; give cov_re={{{_asked(terms)}}}"
             )
     return Parameters(fixed, tuple(roots), size)
+
+
+class LawOfResiduals(NamedTuple):
+    """A residual covariance with its parameters.
+
+    Attributes
+    ----------
+    bound : BoundResidual
+        The covariance on some rows.
+    psi : ndarray
+        Its free parameters.
+    """
+
+    bound: BoundResidual
+    psi: np.ndarray
+
+
+def read_residual(
+    bound: BoundResidual | None, given: Any, default: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Parameters of a residual covariance by name.
+
+    Parameters
+    ----------
+    bound : BoundResidual or None
+        The covariance; None of a model without.
+    given : dict or Series or None
+        Values by the names of ``model.residual.names``, or those of ``params``.
+    default : mapping, optional
+        What those have that are not given; else the values that the structure states.
+
+    Raises
+    ------
+    ValueError
+        If a name is not known, a value is lacking, or outside its range.
+    """
+    if given is None:
+        given = {}
+    if isinstance(given, pd.Series):
+        given = given.to_dict()
+    if not isinstance(given, Mapping):
+        raise ValueError(f"residual_params must be a dict by name, not {given!r}")
+    if bound is None:
+        if given:
+            raise ValueError(
+                "residual_params= goes with residual= or variance=, and there is none"
+            )
+        return {}
+    if any(bound.of_fitted):
+        raise ValueError(
+            f"{bound}: the variance follows fitted values, which responses that are "
+            "simulated have not; name a covariate"
+        )
+    names = list(bound.names)
+    packed = dict(zip(packed_names(bound), names, strict=True))
+    values = dict((bound.start or {}) if default is None else default)
+    for name, value in given.items():
+        own = packed.get(name, name)
+        if own not in names:
+            raise ValueError(
+                f"residual_params: {name!r} is no parameter of {bound}; there are: "
+                f"{', '.join(map(repr, names))}{did_you_mean(str(name), names)}"
+            )
+        values[own] = value
+    lacking = [name for name in names if name not in values]
+    if lacking:
+        raise ValueError(
+            f"residual_params= says nothing of {', '.join(map(repr, lacking))} of {bound}; "
+            "it needs a value by name for each (ratios of standard deviations and, of us, "
+            "covariances over the first variance)"
+        )
+    try:
+        law_of_residuals(bound, values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"residual_params: {error}") from None
+    return {name: float(values[name]) for name in names}
+
+
+def law_of_residuals(bound: BoundResidual, values: Mapping[str, float]) -> LawOfResiduals:
+    """A residual covariance with parameters by name.
+
+    Raises
+    ------
+    ValueError
+        If they lie outside their range.
+    """
+    eta = np.array([values[name] for name in psi_names(bound)], float)
+    return LawOfResiduals(bound, free_parameters(bound, eta))
 
 
 def fixed_vector(

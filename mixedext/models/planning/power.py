@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -16,8 +16,8 @@ from scipy import stats
 from mixedext.arguments import check_choice, check_count, check_probability, did_you_mean
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.information.cost import work_beside_fit
-from mixedext.engine.refits.batches import in_batches
 from mixedext.engine.refits.simulation import spawn_seeds
+from mixedext.engine.residual.natural import natural_parameters
 from mixedext.exceptions import (
     DesignError,
     DevianceError,
@@ -30,6 +30,7 @@ from mixedext.inference.bootstrap.parallel import runner
 from mixedext.inference.bootstrap.simulated_refits import (
     block_size,
     blocks_of,
+    is_batched,
     simulated_responses,
 )
 from mixedext.inference.comparison.drop_terms import deletion_hypotheses, droppable_terms
@@ -42,11 +43,16 @@ from mixedext.inference.variances.parts import VariancePart, find_part, variance
 from mixedext.inference.variances.variance_test_result import mixture_test
 from mixedext.limits import MANY_SINGULAR, MOST_TEST_WORK, OTHER_COLUMNS
 from mixedext.models.mixedlm.model import MixedLM
+from mixedext.models.mixedlm.residual_fitting import psi_names
 from mixedext.models.planning.extended import extend_along, extend_within
-from mixedext.models.planning.parameters import Parameters, read_parameters
+from mixedext.models.planning.parameters import (
+    Parameters,
+    law_of_residuals,
+    read_parameters,
+    read_residual,
+)
 from mixedext.models.planning.power_result import Power
 from mixedext.models.planning.simulated import without_response
-from mixedext.specification.covariance.bound_residual import refuse_residual
 from mixedext.specification.formula.bars import plain_name, split_formula
 from mixedext.specification.formula.namespace import caller_namespace
 
@@ -79,6 +85,9 @@ def power(
     progress: bool = False,
     weights: str | None = None,
     offset: str | None = None,
+    residual: Any = None,
+    variance: Any = None,
+    residual_params: Any = None,
     eval_env: Any = None,
 ) -> Power:
     """Power of a test: how often it is significant in responses that are simulated.
@@ -120,6 +129,12 @@ def power(
         Whether to show a bar for each study (needs tqdm).
     weights, offset : str, optional
         Columns of the data; those of the results if None.
+    residual, variance : optional
+        As for ``mixedlm``, with a formula; those of the results if None.
+    residual_params : dict, optional
+        Parameters of these by the names of ``model.residual.names``, such as
+        ``{"rho": 0.5}``, relative to ``sigma``; what is not named has the estimate, or
+        the value that the structure states (``mx.AR1(..., rho=0.5)``).
     eval_env : int or Mapping, optional
         As for ``mixedlm``.
 
@@ -164,12 +179,18 @@ def power(
         check_choice(test, "test", ("F", "lrt"))
     named = isinstance(model, str)
     scope = caller_namespace([model] if named else [], eval_env, depth=1)
-    base, truth = _base(model, data, scope, weights, offset)
+    given = {
+        "weights": weights, "offset": offset, "residual": residual, "variance": variance,
+    }  # fmt: skip
+    base, truth = _base(model, data, scope, given)
     parameters = read_parameters(
         base.exog_names, base.random_terms, fe_params, cov_re, theta, sigma, truth
     )
+    own_residual = None if truth is None else truth.residual
+    known = read_residual(base.residual, residual_params, own_residual)
+    parameters = replace(parameters, residual=known)
     studies = _studies(along, within)
-    models = [_study(base, *study) for study in studies]
+    models = [_study(base, parameters, *study) for study in studies]
     tests = [_test_of(own, term, test, df_method) for own in models]
     pvalues, singular = [], []
     for own, how, seed in zip(models, tests, spawn_seeds(rng, len(models)), strict=True):
@@ -216,13 +237,13 @@ def _warn(found):
 # ---- studies ----
 
 
-def _base(model, data, scope, weights, offset):
+def _base(model, data, scope, given):
     """The model as it stands, and what it takes as true; None of a formula."""
     if isinstance(model, str):
         if data is None:
             raise ValueError("data= is needed with a formula")
         text, _, frame = without_response(model, data)
-        return _with_stand_in(text, frame, scope, weights, offset), None
+        return _with_stand_in(text, frame, scope, given), None
     if not is_mixed(model):
         raise TypeError(
             "model must be a formula or the results of a mixed model of mixedext, not "
@@ -233,12 +254,11 @@ def _base(model, data, scope, weights, offset):
             "power is of linear models; of a generalized one simulate and fit again: "
             "result.simulate(n), result.model.refit(y)"
         )
-    for what, given in (("data", data), ("weights", weights), ("offset", offset)):
-        if given is not None:
+    for what, value in {"data": data, **given}.items():
+        if value is not None:
             raise ValueError(f"{what}= goes with a formula; results have their own")
     fitted: Fitted = model.fitted
     need_rows(fitted.model)
-    refuse_residual(fitted.model, "power", "draw responses of your own, and refit to each")
     sigma = fitted.sigma
     roots = tuple(sigma * lam for lam in fitted.fit.lams)
     if fitted.fit.held is not None and fitted.fit.held.covariances is not None:
@@ -247,17 +267,20 @@ def _base(model, data, scope, weights, offset):
         )
     estimates = np.nan_to_num(fitted.fixed.estimate)
     fixed = dict(zip(fitted.fixed.names, map(float, estimates), strict=True))
-    return fitted.model, Parameters(fixed, roots, sigma)
+    estimate = fitted.fit.residual
+    residual: dict[str, float] = {}
+    if estimate is not None:
+        eta = natural_parameters(estimate.bound, estimate.psi)
+        residual = dict(zip(psi_names(estimate.bound), map(float, eta), strict=True))
+    return fitted.model, Parameters(fixed, roots, sigma, residual)
 
 
-def _with_stand_in(formula, frame, scope, weights, offset):
+def _with_stand_in(formula, frame, scope, given):
     """A model with a response that stands in for those that are simulated."""
     rng = np.random.default_rng(_SEED_OF_STAND_INS)
     name = formula.partition("~")[0].strip()
     frame = frame.assign(**{name: rng.standard_normal(len(frame))})
-    return MixedLM.from_formula(
-        formula, frame, weights=weights, offset=offset, eval_env=dict(scope)
-    )
+    return MixedLM.from_formula(formula, frame, **given, eval_env=dict(scope))
 
 
 def _studies(along, within):
@@ -277,13 +300,15 @@ def _studies(along, within):
     return list(product(*found))
 
 
-def _study(base, along, within):
+def _study(base, parameters, along, within):
     """The model on data that are extended."""
     if not along and not within:
-        return base
-    formula, frame, weights, offset = _stated(base)
+        return _with_drawn(base, parameters)
+    formula, frame, given = _stated(base)
     bars = split_formula(formula).bars
     atoms = [plain_name(f) for bar in bars for f in bar.factors]
+    if base.residual is not None:
+        atoms += [name for name in base.residual.spec.factors if isinstance(name, str)]
     factors = [c for c in dict.fromkeys(atoms) if c in frame.columns]
     for name in along:
         if name not in factors:
@@ -294,13 +319,34 @@ def _study(base, along, within):
         frame = extend_along(frame, name, along[name], factors)
     for name in within:
         frame = extend_within(frame, name, within[name])
-    made = _with_stand_in(formula, frame, base.namespace, weights, offset)
+    made = _with_stand_in(formula, frame, base.namespace, given)
     _check_same_columns(base, made, frame)
-    return made
+    return _with_drawn(made, parameters)
+
+
+def _with_drawn(model, parameters):
+    """With a response that has the residual covariance, where there is one.
+
+    One that has not might lead a fit to where parameters of it are not identified.
+    """
+    if model.residual is None:
+        return model
+    names = list(model.residual.names)
+    if names != list(parameters.residual):
+        lost = [n for n in parameters.residual if n not in names]
+        new = [n for n in names if n not in parameters.residual]
+        said = [*(f"no {n!r}" for n in lost), *(f"{n!r} besides" for n in new)]
+        raise ValueError(
+            f"the residual covariance of the extended data has other parameters: "
+            f"{', '.join(said)}. Keep all visits, strata and levels of by="
+        )
+    rng = np.random.default_rng(_SEED_OF_STAND_INS)
+    y = _draw(_mean(model, parameters), model, parameters, 1, rng)[:, 0]
+    return model._with_response(y if model.offset is None else y + model.offset)
 
 
 def _stated(base):
-    """Formula with a stand-in response, data, and columns of weights and offset."""
+    """Formula with a stand-in response, data, and the other arguments of the model."""
     formula, frame = getattr(base, "formula", None), getattr(base.data, "frame", None)
     bars = split_formula(formula).bars if isinstance(formula, str) else ()
     if formula is None or frame is None or len(bars) != len(base.random_terms):
@@ -308,14 +354,15 @@ def _stated(base):
             "along= and within= make the data anew, for which a formula must say all of "
             "the model: write the random effects in bars, (x | g)"
         )
-    lacking = [what for what in ("weights", "offset") if what in base.stated.by_values]
+    chosen = "weights", "offset", "residual"
+    lacking = [what for what in chosen if what in base.stated.by_values]
     if lacking:
         raise ValueError(
             f"{lacking[0]} of the model were given as values, which new rows have not: "
             "make them a column of the data, and name it"
         )
     text, _, frame = without_response(formula, frame)
-    return text, frame, base.stated.weights, base.stated.offset
+    return text, frame, {name: getattr(base.stated, name) for name in (*chosen, "variance")}
 
 
 def _check_same_columns(base, made, frame):
@@ -348,6 +395,9 @@ def _mean(model, parameters):
 
 
 def _draw(mean, model, parameters, count, rng):
+    law = None
+    if model.residual is not None:
+        law = law_of_residuals(model.residual, parameters.residual)
     return simulated_responses(
         mean,
         model.random_terms,
@@ -356,6 +406,7 @@ def _draw(mean, model, parameters, count, rng):
         model.weights,
         count,
         rng,
+        law,
     )
 
 
@@ -419,7 +470,7 @@ class _LikelihoodRatios:
         free: dict[str, Any] = {}  # nothing is held
         small, large = (Refitted(model, free) for model in (self.small, self.model))
         work = partial(fit_both, small, large, draw, self.reml)
-        run = runner(n_jobs, progress, in_batches(self.model._design))
+        run = runner(n_jobs, progress, is_batched(self.model))
         parts = run(work, blocks_of(n, block_size(self.model), seed))
         statistics, singular = (np.concatenate(own) for own in zip(*parts, strict=True))
         found = [np.nan if np.isnan(s) else self.law(s) for s in statistics]
@@ -453,9 +504,9 @@ def _test_of(model, term, test, df_method):
     notes: tuple[str, ...] = ()
     if df_method is not None:
         choice = df_choice(df_method)
-    elif not model.random_terms:
+    elif not model.random_terms and model.residual is None:
         choice = DfChoice("residual")
-    elif work_beside_fit(model._design) > MOST_TEST_WORK:
+    elif model.residual is None and work_beside_fit(model._design) > MOST_TEST_WORK:
         choice = DfChoice("z")
         notes = ("Normal law: Satterthwaite's degrees of freedom cost too much here",)
     else:

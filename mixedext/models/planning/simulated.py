@@ -11,7 +11,12 @@ import pandas as pd
 from mixedext.arguments import check_count
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.inference.bootstrap.simulated_refits import simulated_responses
-from mixedext.models.planning.parameters import read_parameters
+from mixedext.models.planning.parameters import (
+    law_of_residuals,
+    read_parameters,
+    read_residual,
+)
+from mixedext.specification.covariance.residual_binding import bind_stated
 from mixedext.specification.data.columns import as_frame
 from mixedext.specification.data.tables import data_frame
 from mixedext.specification.data.weights import check_weights
@@ -37,6 +42,9 @@ def simulate(
     weights: Any = None,
     offset: Any = None,
     missing: str = "none",
+    residual: Any = None,
+    variance: Any = None,
+    residual_params: Any = None,
     eval_env: Any = None,
 ) -> pd.Series | pd.DataFrame:
     """Simulate responses of a mixed model from given parameters.
@@ -68,6 +76,12 @@ def simulate(
         As for ``mixedlm``: the residual variance of a row is sigma^2 / w.
     missing : {"none", "raise", "drop"}, optional
         Rows with missing values are an error, or are left out.
+    residual, variance : optional
+        As for ``mixedlm``.
+    residual_params : dict, optional
+        Parameters of these, relative to ``sigma``, by the names of
+        ``model.residual.names``, such as ``{"rho": 0.5}``; those that the structure states
+        (``mx.AR1(..., rho=0.5)``) may be left out.
     eval_env : int or Mapping, optional
         As for ``mixedlm``.
 
@@ -109,10 +123,16 @@ def simulate(
     if n is not None:
         check_count(n, "n")
     namespace = caller_namespace([formula], eval_env, depth=1)
-    frame, name = planned_frame(formula, data, namespace, weights, offset, missing)
+    frame, name = planned_frame(
+        formula, data, namespace, weights, offset, missing, residual, variance
+    )
+    bound = (
+        None if frame.residual is None else bind_stated(frame.residual, len(frame.endog))
+    )
     parameters = read_parameters(
         list(frame.exog.columns), frame.terms, fe_params, cov_re, theta, sigma
     )
+    known = read_residual(bound, residual_params)
     mean = np.asarray(as_frame(frame.exog), float) @ list(parameters.fixed.values())
     y = simulated_responses(
         mean,
@@ -122,6 +142,7 @@ def simulate(
         frame.weights,
         1 if n is None else int(n),
         generator_of(rng),
+        None if bound is None else law_of_residuals(bound, known),
     )
     if frame.offset is not None:
         y += frame.offset[:, None]
@@ -136,6 +157,8 @@ def planned_frame(
     weights: Any = None,
     offset: Any = None,
     missing: str = "none",
+    residual: Any = None,
+    variance: Any = None,
 ) -> tuple[ModelFrame, str]:
     """Columns and random terms of a formula whose response need not be there.
 
@@ -149,8 +172,9 @@ def planned_frame(
     text, name, own = without_response(formula, data)
     own = own.assign(**{text.partition("~")[0].strip(): 0.0})
     frame = model_frame(
-        text, own, namespace, weights=weights, offset=offset, missing=missing
-    )
+        text, own, namespace, weights=weights, offset=offset, missing=missing,
+        residual=residual, variance=variance,
+    )  # fmt: skip
     if frame.weights is not None:
         check_weights(frame.weights)
     return frame, name

@@ -62,6 +62,7 @@ class ARMA(LagCorrelation):
     1 + ma_1 z + .., of the latter with their signs turned, so that ma_1 = tanh psi if q is
     one: the process is stationary and invertible at every psi.  Where the two polynomials
     share a root (ar_1 = -ma_1) a smaller process is the same, and psi are not identified.
+    Second derivatives of one coefficient each are taken in SAS's parameters.
 
     Parameters
     ----------
@@ -104,6 +105,8 @@ class ARMA(LagCorrelation):
         return eta.first.T @ (table.second @ score) @ eta.first + by_chain
 
     def curve_by_lag(self, psi: ArrayLike, n: int, weight: np.ndarray) -> np.ndarray:
+        if self._is_sas:
+            return _curve_by_gamma(self.by_lag(psi, 2)[1], self.natural(psi)[0], n, weight)
         table = self._table(self._natural(psi, 0).value, n, 2)
         return np.tensordot(np.asarray(weight, dtype=float), table.second, 2)
 
@@ -150,6 +153,20 @@ class ARMA(LagCorrelation):
 
     def jacobian(self, psi: ArrayLike) -> np.ndarray:
         return self._natural(psi, 1).first
+
+    @property
+    def _is_sas(self) -> bool:
+        """Whether SAS has the structure, with the parameters rho and gamma.
+
+        They are ar_1 and the correlation at lag 1: gamma rho^(k - 1) at lag k.
+        """
+        return self.p == self.q == 1
+
+    def sas_jacobian(self, psi: ArrayLike) -> np.ndarray:
+        out = self.jacobian(psi)
+        if self._is_sas:
+            out[1] = self.slopes(psi, 2)[:, 1]
+        return out
 
     # ---- where to start, where to end ----
 
@@ -208,6 +225,15 @@ class ARMA(LagCorrelation):
         return [
             AtLimit(int(k), self.names[k], float(limit[k])) for k in np.flatnonzero(near)
         ]
+
+
+def _curve_by_gamma(gamma: float, rho: float, n: int, weight: np.ndarray) -> np.ndarray:
+    """Second derivatives of gamma rho^(k - 1) at lags 0 .. n - 1, weighted."""
+    out = np.zeros(n)
+    own = max(n - 1, 0)
+    both = slope_of_power(rho, own), turn_of_power(rho, own)
+    out[1:] = 2 * weight[0, 1] * both[0] + weight[0, 0] * gamma * both[1]
+    return out
 
 
 def _empty(size: int, n: int, order: int) -> _Table:

@@ -95,7 +95,7 @@ class Correlation(ABC):
 
     @abstractmethod
     def curve(self, psi: ArrayLike, place: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """sum_rs W_rs d2 C / d rho_r d rho_s, in natural parameters, (c, s, s)."""
+        """sum_rs W_rs d2 C / d rho_r d rho_s, in SAS's parameters, (c, s, s)."""
 
     # ---- natural parameters ----
 
@@ -116,6 +116,10 @@ class Correlation(ABC):
     @abstractmethod
     def jacobian(self, psi: ArrayLike) -> np.ndarray:
         """d rho / d psi', (n_psi, n_psi)."""
+
+    def sas_jacobian(self, psi: ArrayLike) -> np.ndarray:
+        """That of SAS's parameters, in which ``curve`` is: the natural ones mostly."""
+        return self.jacobian(psi)
 
     # ---- where to start, where to end ----
 
@@ -163,7 +167,7 @@ class LagCorrelation(Correlation):
 
     @abstractmethod
     def curve_by_lag(self, psi: ArrayLike, n: int, weight: np.ndarray) -> np.ndarray:
-        """sum_rs W_rs times their second derivatives by natural parameters, (n,)."""
+        """sum_rs W_rs times their second derivatives by SAS's parameters, (n,)."""
 
     def matrix(self, psi: ArrayLike, place: np.ndarray) -> np.ndarray:
         lag = _lags(place)

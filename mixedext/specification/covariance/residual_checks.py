@@ -70,10 +70,17 @@ def check_pairs(spec: ResidualStructure, sizes: np.ndarray, group_name: str) -> 
         )
 
 
-def row_label(values: Any, row: int) -> str:
-    """The label of a row: that of the index, or its number."""
-    label = values.index[row] if isinstance(values, pd.Series) else row
-    return repr(label.item() if isinstance(label, np.generic) else label)
+def two_rows(values: Any, first: int, second: int) -> str:
+    """Two rows by their labels, or by their numbers where there are none, or the same."""
+    labels, note = [first, second], ""
+    if isinstance(values, pd.Series):
+        found = [values.index[first], values.index[second]]
+        if found[0] == found[1]:
+            note = " (numbers, from 0)"
+        else:
+            labels = found
+    texts = [repr(v.item() if isinstance(v, np.generic) else v) for v in labels]
+    return f"rows {' and '.join(texts)}{note}"
 
 
 def check_twice(
@@ -117,10 +124,10 @@ def check_twice(
     visit = labels[visits[first]]
     where = _of_group(spec, names[0], label, codes[first])
     raise DesignError(
-        f"{spec}: {where} the visit {visit!r} of {names[1]!r} twice, in rows "
-        f"{row_label(source, first)} and {row_label(source, second)}. Keep or aggregate "
-        "one row of each visit, or name groups that have each visit once; without visits "
-        "there are cs(1 | g) and, by times, sp_exp(time | g, nugget=True)"
+        f"{spec}: {where} the visit {visit!r} of {names[1]!r} twice, in "
+        f"{two_rows(source, first, second)}. Keep or aggregate one row of each visit, or "
+        "name groups that have each visit once; without visits there are cs(1 | g) and, "
+        "by times, sp_exp(time | g, nugget=True)"
     )
 
 
@@ -166,8 +173,8 @@ def check_same_place(
         written = str(spec).removeprefix("car1(").split(",")[0].rstrip(")")
         cure = f"sp_exp({written}, nugget=True) is this structure with a nugget"
     raise DesignError(
-        f"{spec}: {where} {place} twice, in rows {row_label(source, first)} and "
-        f"{row_label(source, second)}, which would have to be equal; {cure}, or "
+        f"{spec}: {where} {place} twice, in "
+        f"{two_rows(source, first, second)}, which would have to be equal; {cure}, or "
         "aggregate them"
     )
 

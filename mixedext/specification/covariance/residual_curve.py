@@ -134,6 +134,8 @@ class ResidualCurve:
 
     def matrix(self, psi: np.ndarray, at: Places) -> np.ndarray:
         """Lambda of every pattern, (c, s, s)."""
+        if self.correlation is not None and not self.functions:
+            return self.correlation.matrix(psi[self.n_sd :], at.place)
         size = np.exp(self.log_sd_of_functions(psi, at))
         if self.correlation is None:
             return _scaled(
@@ -177,7 +179,7 @@ class ResidualCurve:
             weighted = score * self.matrix(psi, at)
             out[:n, :n] = _second_of_sd(slopes, weighted)
         if self.correlation is not None and self.correlation.n_psi:
-            scaled = _scaled(score, size)
+            scaled = _scaled(score, size) if self.functions else score
             own = psi[n:]
             out[n:, n:] = self.correlation.bend(own, at.place, scaled)
             if n:
@@ -253,6 +255,15 @@ class ResidualCurve:
             others.append(rho)
         return np.concatenate([variances, *others])
 
+    def sas_jacobian(self, psi: np.ndarray, scale: float) -> np.ndarray:
+        """``jacobian`` of the parameters that ``curve`` is in."""
+        out = self.jacobian(psi, scale)
+        if self.correlation is not None and not self.correlation.is_covariance:
+            rows = self.n_natural - self.n_own
+            own = psi[self.n_sd :]
+            out[rows:, self.n_sd : -1] = self.correlation.sas_jacobian(own)
+        return out
+
     def jacobian(self, psi: np.ndarray, scale: float) -> np.ndarray:
         """d natural / d (psi, sigma^2)', (n_natural, n_psi + 1)."""
         out = np.zeros((self.n_natural, self.n_psi + 1))
@@ -285,6 +296,8 @@ class ResidualCurve:
     ) -> np.ndarray:
         """sum_rs W_rs d2 R / d eta_r d eta_s of R = sigma^2 Lambda, (c, s, s).
 
+        Eta are the natural parameters, but SAS's where it has others (``sas_jacobian``).
+
         Parameters
         ----------
         weight : ndarray
@@ -305,7 +318,7 @@ class ResidualCurve:
         if self.correlation is not None and self.correlation.n_psi:
             free = psi[self.n_sd :]
             size = np.exp(slopes.log_sd) * np.sqrt(scale)
-            inverse = _inverse(self.correlation.jacobian(free))
+            inverse = _inverse(self.correlation.sas_jacobian(free))
             tangent = np.tensordot(inverse.T, self.correlation.tangent(free, at.place), 1)
             # g-slopes weighted: sum_r W_rk g_r, (k, c, s)
             across = np.tensordot(weight[:n, n:].T, first, 1)
@@ -375,8 +388,10 @@ def _scaled(matrix, size):
 def _second_of_sd(slopes, weighted):
     """sum_c,ab (S Lambda)_ab [(g_ra + g_rb)(g_sa + g_sb) + g_rsa + g_rsb]."""
     first, diagonal = slopes.first, weighted.sum(axis=2)
-    out = 2 * np.einsum("rca,ca,sca->rs", first, diagonal, first)
-    out += 2 * np.einsum("rca,cab,scb->rs", first, weighted, first, optimize=True)
+    flat = first.reshape(len(first), -1)
+    moved = first.transpose(1, 0, 2) @ weighted  # (c, r, b)
+    moved += diagonal[:, None] * first.transpose(1, 0, 2)
+    out = 2 * flat @ moved.transpose(0, 2, 1).reshape(flat.shape[1], -1)
     for (i, j), bent in slopes.second.items():
         out[i, j] += 2 * np.sum(bent * diagonal)
     return out

@@ -18,6 +18,7 @@ from mixedext.specification.covariance import variance_functions as functions
 from mixedext.specification.covariance.antedependence import Antedependence
 from mixedext.specification.covariance.correlation import Correlation
 from mixedext.specification.covariance.residual_functions import FunctionOnRows
+from mixedext.specification.covariance.residual_objects import Independent
 from mixedext.specification.covariance.residual_patterns import Batch, first_of, patterns
 from mixedext.specification.covariance.residual_structure import ResidualStructure
 from mixedext.specification.covariance.residual_visits import Visits
@@ -217,16 +218,25 @@ def check_variances(
         q, r = np.linalg.qr(left)
         if len(r) < columns.shape[1] or (np.abs(np.diag(r)) < SD_COLUMN_LEFT).any():
             raise UnidentifiedCovarianceError(
-                f"{spec}: {function.text} says nothing of the variance that "
-                f"{_others(spec, on_rows, function, free)} does not say already; leave one "
-                "out"
+                f"{spec}: {_text(spec, on_rows, function)} says nothing of the variance "
+                f"that {_others(spec, on_rows, function, free)} does not say already; "
+                "leave one out"
             )
         basis = np.concatenate([basis, q], axis=1)
 
 
 def _others(spec, on_rows, function, free):
-    texts = [spec.call] * free + [f.text for f in on_rows if f is not function]
+    texts = [spec.call] * free
+    texts += [_text(spec, on_rows, f) for f in on_rows if f is not function]
     return " and ".join(texts)
+
+
+def _text(spec, on_rows, function):
+    """A function as it was stated: the first may be what ``het`` and ``by`` say."""
+    stated = spec.is_het or spec.by is not None
+    if stated and function is on_rows[0] and not isinstance(spec, Independent):
+        return f"{spec.text_call} (the variances of {function.text})"
+    return function.text
 
 
 def _columns(function, rows):

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mixedext.kernels.rows.scans import sort_by_codes
 from mixedext.limits import SAME_DISTANCES, SMALLEST_SHARE
+
+# Visits that the bits of a number can tell.
+BITS = 63
 
 __all__ = ["Batch", "RowsOfGroups", "batches_of", "first_of", "group_order", "patterns"]
 
@@ -122,12 +126,23 @@ def group_order(
     width : int
         Their bound.
     """
+    out = np.arange(len(codes), dtype=np.int64)
     if n_groups == 1 and within is None:
-        return np.arange(len(codes))
+        return out
     key = codes if within is None else codes.astype(np.int64) * width + within
     if (key[1:] >= key[:-1]).all():
-        return np.arange(len(codes))
-    return np.argsort(key, kind="stable")
+        return out
+    if within is not None:
+        out = _sorted(out, within, width)
+    return _sorted(out, codes, n_groups)
+
+
+def _sorted(rows, codes, n_codes):
+    """Rows by their codes, those of one code in the order they have; by counting."""
+    out = np.empty_like(rows)
+    codes = np.ascontiguousarray(codes, np.int32)
+    sort_by_codes(codes, rows, np.zeros(n_codes + 1, np.int64), out)
+    return out
 
 
 def batches_of(
@@ -145,11 +160,12 @@ def batches_of(
     """
     starts = np.cumsum(rows.sizes) - rows.sizes
     units = [_unit(v, rows) for v in rows.coordinates]
+    strata = [z for z in rows.strata if z is not None and not _of_visits(z, rows.visits)]
     parts = []
     for s in np.unique(rows.sizes):
         groups = np.flatnonzero(rows.sizes == s)
         at = rows.order[starts[groups][:, None] + np.arange(s)]
-        parts.append((at, *_pooled(rows, at, units)))
+        parts.append((at, *_pooled(rows, at, units, strata)))
     if check is not None:
         check([(len(first), at.shape[1]) for at, _, first in parts])
     return tuple(_batch(rows, *part) for part in parts)
@@ -183,7 +199,27 @@ def _batch(rows, at, pattern, first):
     )
 
 
-def _pooled(rows, at, units):
+def _of_visits(strata, visits):
+    """Whether the strata of rows are those of their visits."""
+    if visits is None:
+        return False
+    known = np.zeros(int(visits.max(initial=0)) + 1, strata.dtype)
+    known[visits] = strata
+    return bool((known[visits] == strata).all())
+
+
+def _sets_of_visits(visits, at):
+    """Which visits groups have, (G, 1): a bit for each; or all of them, (G, s).
+
+    The rows of a group are in order of visit, so that the set tells where each stands.
+    """
+    if visits.max(initial=0) >= BITS:
+        return visits[at]
+    bits = np.left_shift(1, visits, dtype=np.int64)
+    return np.bitwise_or.reduce(bits[at], axis=1)[:, None]
+
+
+def _pooled(rows, at, units, strata):
     """Number of the pattern of each of the groups, and the first group of each."""
     if not rows.pooled:
         return np.arange(len(at)), np.arange(len(at))
@@ -191,11 +227,11 @@ def _pooled(rows, at, units):
     if rows.level is not None:
         columns.append(rows.level[at[:, :1]])
     if rows.visits is not None:
-        columns.append(rows.visits[at])
+        columns.append(_sets_of_visits(rows.visits, at))
     for values, unit in zip(rows.coordinates, units, strict=True):
         shift = values[at[:, 1:]] - values[at[:, :1]]
         columns.append(np.rint(shift / unit) + 0.0)  # no negative zero
-    columns += [z[at] for z in rows.strata if z is not None]
+    columns += [z[at] for z in strata]
     columns += [v[at] for v in rows.covariates if v is not None]
     pattern = patterns(len(at), columns)
     return pattern, first_of(pattern)

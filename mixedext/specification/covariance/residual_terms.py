@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from mixedext.exceptions import DesignError
+from mixedext.limits import EXPLAINED
 from mixedext.specification.covariance.bound_residual import BoundResidual
 from mixedext.specification.covariance.residual_objects import CS, Toeplitz, Unstructured
+from mixedext.specification.covariance.unstructured_visits import UnstructuredVisits
+from mixedext.specification.covariance.variance_functions import VarIdent
 
-__all__ = ["check_terms_apart"]
+__all__ = ["check_strata", "check_terms_apart"]
 
 
 def check_terms_apart(residual: BoundResidual, terms: Sequence[Any]) -> None:
@@ -57,6 +60,52 @@ def check_terms_apart(residual: BoundResidual, terms: Sequence[Any]) -> None:
             names = ", ".join(repr(term.names[j]) for j in told)
             why = f"overlap: {spec.text_call} has any covariance that {names} adds"
         raise DesignError(f"{term.label} and {spec} {why}; drop one of them")
+
+
+def check_strata(residual: BoundResidual, y: np.ndarray, x: np.ndarray) -> None:
+    """That the fixed effects leave a residual to every stratum and visit with a variance.
+
+    Where they leave none the likelihood grows without end as that variance falls.
+
+    Parameters
+    ----------
+    residual : BoundResidual
+        The structure.
+    y, x : ndarray
+        Response less offset (n,), and columns of the fixed effects (n, k).
+
+    Raises
+    ------
+    DesignError
+        Names the stratum.
+    """
+    found = [
+        (codes, labels, text)
+        for codes, labels, text, function in zip(
+            residual.row_strata,
+            residual.strata_labels,
+            residual.function_texts,
+            residual.functions,
+            strict=True,
+        )
+        if codes is not None and isinstance(function, VarIdent)
+    ]
+    visits = residual.visit_codes
+    if visits is not None and isinstance(residual.correlation, UnstructuredVisits):
+        found.append((visits, list(residual.visit_labels or []), str(residual.spec)))
+    for codes, labels, text in found:
+        for number, label in enumerate(labels):
+            rows = np.flatnonzero(codes == number)
+            if not len(rows):
+                continue
+            own = x[rows]
+            left = y[rows] - own @ np.linalg.lstsq(own, y[rows], rcond=None)[0]
+            if np.linalg.norm(left) <= EXPLAINED * np.linalg.norm(y[rows]):
+                raise DesignError(
+                    f"{text}: the fixed effects explain the {len(rows)} rows of {label!r} "
+                    "exactly, so that no residual tells their variance; leave these rows "
+                    "out, or give them the variance of others"
+                )
 
 
 def _same_groups(residual, term):

@@ -165,6 +165,12 @@ def _read_structure(text):
         raise FormulaError(
             f"residual={text!r}: {other_structure(text, name) or _unknown(name)}"
         )
+    if match is not None and _ends_early(match[2]):
+        raise FormulaError(
+            f"residual={text!r} holds more than one structure: a model has one; a list "
+            "['us(..)', 'cs(..)'] is tried in turn, functions of the variance go into "
+            "variance=, and random effects into the formula"
+        )
     if match is None:
         fault = "a bracket is not closed" if "(" in text else "name its columns"
         raise FormulaError(f"residual={text!r}: {fault}, as in {_example(name)}")
@@ -200,7 +206,21 @@ def _class(name) -> Any:
     return STRUCTURES[name][0]
 
 
+def _ends_early(inside):
+    """Whether the bracket of a call is closed within the text up to the last one."""
+    depth = 0
+    for sign in inside:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            return True
+    return False
+
+
 def _unknown(name):
+    if name in FUNCTIONS:
+        return f"{name} is a function of the variance: write variance='{name}(..)'"
+    if "|" in name:
+        return f"a structure has its columns in brackets: us(visit | g), not {name!r}"
     meant = did_you_mean(name, STRUCTURES)
     return f"{name} is no residual structure; there are {', '.join(STRUCTURES)}{meant}"
 

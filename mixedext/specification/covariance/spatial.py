@@ -45,6 +45,25 @@ class _Shape(NamedTuple):
     second: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+def _spherical(u):
+    """1 - u (1.5 - 0.5 u^2), in one array."""
+    out = u * u
+    out *= 0.5
+    out -= 1.5
+    out *= u
+    out += 1.0
+    return out
+
+
+def _slope_of_spherical(u):
+    """-1.5 u (1 - u^2), in one array."""
+    out = u * u
+    out -= 1.0
+    out *= u
+    out *= 1.5
+    return out
+
+
 _EXP = _Shape(
     lambda u: np.exp(-u),
     lambda u, c: -u * c,
@@ -58,8 +77,8 @@ _SHAPES = {
         lambda u, c: u * c * u * (4 * u * u - 2),
     ),
     "spher": _Shape(
-        lambda u: np.where(u < 1, 1 - u * (1.5 - 0.5 * u * u), 0.0),
-        lambda u, c: np.where(u < 1, -1.5 * u * (1 - u * u), 0.0),
+        lambda u: _spherical(np.minimum(u, 1.0)),
+        lambda u, c: _slope_of_spherical(np.minimum(u, 1.0)),
         lambda u, c: np.where(u < 1, 3 * u * u * u, 0.0),
     ),
     "lin": _Shape(

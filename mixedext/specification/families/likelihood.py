@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from mixedext.kernels.generalized.families import RowFamily, all_terms, newton_terms
+from mixedext.kernels.generalized.families import (
+    RowFamily,
+    all_terms,
+    canonical_terms,
+    newton_terms,
+)
 from mixedext.specification.families.family import MOST_KAPPA, Family
 from mixedext.specification.families.response import RowResponse
 
@@ -135,6 +140,10 @@ class LikelihoodRows:
         self, eta: np.ndarray, kappa: Any, expected: bool = False
     ) -> Likelihood:
         """All derivatives; ``expected`` says that those of E(W) are wanted, too."""
+        if self.kernel.fast:  # a canonical link: E(W) is W
+            eta = np.ascontiguousarray(eta, float)
+            slope, weight, third = canonical_terms(self.kernel, eta, *self.arrays)
+            return Likelihood(slope, weight, third, weight, third)
         found = self._all(eta, kappa)
         first = {
             "slope": found[1],

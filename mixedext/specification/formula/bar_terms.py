@@ -153,7 +153,7 @@ def group_term(engine, factor, group_name, re_formula):
 
 def columns_of_text(engine, text):
     """Columns of a plain piece of formula and their names; None if it is not plain."""
-    if not keeps_legacy_order(engine.manager) or "C" in engine.namespace:
+    if not keeps_legacy_order(engine.manager) or {"C", "I"} & engine.namespace.keys():
         return None
     columns = plain_columns(text, engine.series, engine.manager.engine, engine.factors)
     if columns is None:

@@ -103,6 +103,8 @@ def component_rows(
         If the data lack a column; names it.
     """
     codes, levels = factor
+    if not len(levels):  # no row of any group: their columns are as those of another
+        levels = groups[:1]
     found = formula_columns(
         engine, component.name, text, np.maximum(codes, 0), level_index(levels), check
     )

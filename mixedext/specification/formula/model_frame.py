@@ -366,7 +366,7 @@ def _plain_sides(engine, split, fixed_formula):
         engine.made[column.key] = table[:, j]
     exog = ColumnTable(table, endog.index, names)
     spec = deferred_spec(engine, fixed_formula)
-    of_data = all(len(column.parts) < 2 for column in columns)
+    of_data = not any(column.is_computed for column in columns)
     return endog, exog, spec, of_data
 
 

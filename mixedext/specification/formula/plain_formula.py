@@ -1,10 +1,10 @@
 """Plain formulas, sums of columns and of products of two, without the formula engine.
 
-``1 + x + f + x:f`` says the same under every engine up to the order of the columns and
-their names; both are known for patsy and for formulaic (in statsmodels' "legacy" order,
-which is patsy's): the intercept, then the categorical terms, then the numeric ones, by
-the numeric columns in them.  What is not plain, or not certain to come out the same, is
-left to the engine: the functions here then return None.
+``1 + x + I(x**2) + f + x:f`` says the same under every engine up to the order of the
+columns and their names; both are known for patsy and for formulaic (in statsmodels'
+"legacy" order, which is patsy's): the intercept, then the categorical terms, then the
+numeric ones, by the numeric columns in them.  What is not plain, or not certain to come
+out the same, is left to the engine: the functions here then return None.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 _NAME = r"`[^`]+`|[^\W\d][\w.]*"
-_ATOM = re.compile(rf"\s*([-+:*]?)\s*(C\(\s*[^\W\d]\w*\s*\)|{_NAME}|\d+)\s*", re.ASCII)
+_CALL = r"C\(\s*[^\W\d]\w*\s*\)|I\(\s*[^\W\d]\w*\s*\*\*\s*[2-9]\s*\)"
+_ATOM = re.compile(rf"\s*([-+:*]?)\s*({_CALL}|{_NAME}|\d+)\s*", re.ASCII)
 # Kinds of categories of which both engines write the names in the same way.
 _CATEGORIES = {"string", "integer", "boolean"}
 
@@ -50,12 +51,15 @@ class Part(NamedTuple):
         The column's numbers, or the codes of a categorical one.
     level : int or None
         The code whose indicator is meant.
+    is_power : bool
+        Whether the values are a power of a column; ``source`` is then how it is written.
     """
 
     source: str
     suffix: str
     values: np.ndarray
     level: int | None
+    is_power: bool = False
 
     def write(self, out: np.ndarray) -> None:
         """Write its numbers, or the indicator of its level."""
@@ -78,8 +82,14 @@ class PlainColumn(NamedTuple):
     @property
     def data_column(self) -> Part | None:
         """The part of a column that the data hold as it is."""
-        single = len(self.parts) == 1 and self.parts[0].level is None
-        return self.parts[0] if single else None
+        if len(self.parts) != 1 or self.is_computed or self.parts[0].level is not None:
+            return None
+        return self.parts[0]
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether its values may be others than the data's and 0 and 1."""
+        return len(self.parts) > 1 or any(p.is_power for p in self.parts)
 
     def name(self, aliases: dict) -> str:
         """The column's name if the data's columns go by aliases."""
@@ -174,8 +184,10 @@ def _parse(text: str) -> tuple[bool, tuple[tuple[str, ...], ...]] | None:
 
 
 def _plain(atom):
-    """A name without backticks; ``C(name)`` without spaces."""
-    return "".join(atom.split()) if atom.endswith(")") else atom.strip("`")
+    """A name without backticks; calls with the spaces that the engines give them."""
+    if not atom.endswith(")"):
+        return atom.strip("`")
+    return "".join(atom.split()).replace("**", " ** ")
 
 
 def _numeric(column):
@@ -217,7 +229,8 @@ def plain_columns(
     Parameters
     ----------
     text : str
-        A sum of names of columns, perhaps in backticks, and ``1``, ``0`` or ``-1``.
+        A sum of names of columns, perhaps in backticks, of their powers ``I(x**2)``, and
+        ``1``, ``0`` or ``-1``.
     data : dict
         Series by name, without missing values.
     engine : {"patsy", "formulaic"}
@@ -272,9 +285,13 @@ def _arranged(intercept, terms, numeric, engine):
 def _kind(name, data, engine, factors):
     """Numbers and None, or codes and levels, of a column; None if engines may differ."""
     if name.endswith(")"):
-        inner = name[2:-1]
-        taken = name in data or "C" in data or inner not in data
-        return None if taken else _recoded(inner, data, factors)
+        call, inner = name[0], name[2:-1]
+        power = inner.split(" ** ")
+        if name in data or call in data or power[0] not in data:
+            return None
+        if power[1:]:
+            return _power(data[power[0]], int(power[1]))
+        return _recoded(inner, data, factors)
     column = data.get(name)
     if column is None:
         return None
@@ -285,6 +302,15 @@ def _kind(name, data, engine, factors):
     if values is not None:
         return values, None
     return _categorical(name, column, factors)
+
+
+def _power(column, power):
+    """A power of a column of numbers, whole ones taken as floats; and None."""
+    values = _numeric(column)
+    if values is None or values.dtype == np.float32:  # engines compute in it
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite ones are refused later
+        return values.astype(float) ** power, None
 
 
 def _recoded(name, data, factors):
@@ -322,7 +348,7 @@ def _is_sure(term, terms, numeric, intercept, engine):
 def _parts(name, values, levels, full):
     """A numeric column; or indicators of all levels, or of all but the first."""
     if levels is None:
-        return [Part(name, "", values, None)]
+        return [Part(name, "", values, None, " ** " in name)]
     mark = "" if full else "T."
     return [
         Part(name, f"[{mark}{level}]", values, number)

@@ -8,7 +8,11 @@ import pytest
 
 import mixedext as mx
 from mixedext.engine.deviance import several_factors
-from mixedext.engine.refits.batches import fit_responses, in_batches
+from mixedext.engine.refits.batches import (
+    SeveralFactorsBatch,
+    fit_responses,
+    in_batches,
+)
 from mixedext.inference.bootstrap.simulated_refits import responses_of
 
 pytestmark = pytest.mark.filterwarnings(
@@ -152,3 +156,28 @@ def test_models_without_random_terms_are_no_batch():
     model = mx.mixedlm("y ~ x + (1 | s)", data)
     assert in_batches(model._design)
     assert not in_batches(mx.mixedlm("y ~ x", data)._design)
+
+
+@pytest.mark.formula_engine
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_nothing_is_read_of_a_factor_that_has_failed(monkeypatch):
+    """Crossed factors that nearly explain y: some replicates have no finite deviance."""
+    rng = np.random.default_rng(17)
+    g, h = rng.integers(0, 4, 40), rng.integers(0, 6, 40)
+    data = pd.DataFrame({"g": g, "h": h, "x": rng.normal(size=40)})
+    effect = rng.choice([0.3, 1, 3]) * rng.normal(size=8)
+    data["y"] = np.log(np.abs(1 + effect[g] + 1e-9 * rng.normal(size=40)) + 1)
+    found = []
+
+    def kept(self, *args):
+        found.append(run(self, *args))
+        return found[-1]
+
+    run = SeveralFactorsBatch._run
+    monkeypatch.setattr(SeveralFactorsBatch, "_run", kept)
+    result = mx.mixedlm("y ~ I(x**2) + (1 | g*h)", data).fit()
+    result.bootstrap_parametric(20, rng=1)
+    ends = found[-1]
+    lost = ~np.isfinite(ends["deviance"])
+    assert 0 < lost.sum() < 20
+    np.testing.assert_array_equal(np.isnan(ends["on_basis"]).all(axis=1), lost)

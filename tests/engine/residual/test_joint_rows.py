@@ -12,7 +12,7 @@ from mixedext.engine.residual.joint_rows import Targets
 from mixedext.inference.prediction.mixed_prediction import get_prediction
 from mixedext.inference.prediction.new_rows import new_rows
 from mixedext.inference.prediction.predictions import predict
-from mixedext.inference.prediction.residual_errors import _terms, joint_rows
+from mixedext.inference.prediction.residual_errors import joint_rows, target_terms
 
 pytestmark = [pytest.mark.formula_engine, pytest.mark.filterwarnings("ignore::UserWarning")]
 
@@ -69,7 +69,7 @@ def check_slopes(case, new, conditional, with_residual, weights, w):
     precision = np.ones(len(new)) if weights is None else weights
     x = case.columns(new)
     lost = np.zeros(len(new), bool)
-    targets = Targets(x, _terms(fitted, rows, lost), rows.places, precision)
+    targets = Targets(x, target_terms(fitted, rows, lost), rows.places, precision)
     info = variance_information(fitted.fit)
     size = info.n_gamma
     root = np.random.default_rng(1).standard_normal((size + 1, size + 1))

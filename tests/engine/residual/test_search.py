@@ -9,6 +9,7 @@ import pytest
 from helpers.residual_designs import random_design
 
 import mixedext as mx
+from mixedext.engine.residual import fit as engine_fit
 from mixedext.engine.residual import search
 from mixedext.exceptions import DevianceError
 from mixedext.models.mixedlm.residual_fitting import residual_rows
@@ -33,6 +34,13 @@ def fitted(model):
         return model.fit()
 
 
+@pytest.fixture
+def few_starts(monkeypatch):
+    """No starts but those that the moments lead to."""
+    monkeypatch.setattr(engine_fit, "SPREAD", 0)
+
+
+@pytest.mark.usefixtures("few_starts")
 @pytest.mark.parametrize(("seed", "higher"), [(11, 63.65888652), (28, 69.34307748)])
 def test_an_end_at_a_limit_makes_it_search_further(seed, higher, monkeypatch):
     model = of_few_rows(seed)
@@ -45,6 +53,7 @@ def test_an_end_at_a_limit_makes_it_search_further(seed, higher, monkeypatch):
     assert -2 * fitted(model).llf == pytest.approx(higher, abs=1e-6)
 
 
+@pytest.mark.usefixtures("few_starts")
 @pytest.mark.parametrize(("seed", "steps"), [(11, 3), (28, 2)])
 def test_the_end_of_a_short_search_is_searched_on(seed, steps, monkeypatch):
     model = of_few_rows(seed)
@@ -84,6 +93,7 @@ def test_starts_without_a_deviance_are_passed_over():
     assert found.value + deviance.shift == pytest.approx(-2 * own.llf, abs=1e-9)
 
 
+@pytest.mark.usefixtures("few_starts")
 def test_few_rows_are_searched_from_two_starts(monkeypatch):
     """Two minima inside the range of six parameters, without random effects."""
     rng = np.random.default_rng(708)
@@ -98,3 +108,36 @@ def test_few_rows_are_searched_from_two_starts(monkeypatch):
     assert found.convergence.found_from == "other"
     monkeypatch.setattr(search, "FEW_ROWS", 0)
     assert -2 * fitted(model).llf == pytest.approx(47.37597566, abs=1e-6)
+
+
+def variances_of_few_rows(seed):
+    """Eight parameters of the covariance of some 30 rows: minima far from each other."""
+    rng = np.random.default_rng(seed)
+    group, visit = np.divmod(np.arange(40), 5)
+    keep = rng.random(40) > 0.25
+    group, visit = group[keep], visit[keep]
+    x = np.column_stack([np.ones(len(group)), visit])
+    y = rng.standard_normal(len(group))
+    return mx.MixedLM(y, x, residual=mx.Antedependence(visit, group=group))
+
+
+@pytest.mark.parametrize("seed", [55, 57])
+def test_many_parameters_of_few_rows_are_searched_for_all_over(seed, monkeypatch):
+    found = fitted(variances_of_few_rows(seed))
+    assert found.converged
+    assert found.convergence.others_may_exist
+    again = fitted(variances_of_few_rows(seed))
+    assert again.llf == found.llf
+    monkeypatch.setattr(engine_fit, "SPREAD", 0)
+    higher = fitted(variances_of_few_rows(seed))
+    assert higher.converged
+    assert -2 * higher.llf > -2 * found.llf + 0.1
+
+
+def test_what_is_held_stays_where_it_is_in_all_starts():
+    group, visit = np.divmod(np.arange(40), 5)
+    y = np.random.default_rng(1).standard_normal(40)
+    own = mx.AR1(visit, group=group, het=True, rho=0.5, fixed=True)
+    result = fitted(mx.MixedLM(y, np.ones((40, 1)), residual=own))
+    estimate = result.fitted.fit.residual
+    assert estimate.psi[estimate.held] == pytest.approx(np.arctanh(0.5), rel=1e-15)

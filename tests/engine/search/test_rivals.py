@@ -245,6 +245,63 @@ def test_effects_that_could_take_all_rows_are_doubtful():
     assert not rivals.may_be_others(more, 16, False, 8.0, np.ones(3), False)
 
 
+def dense_deviance(result, *scales):
+    """By maximum likelihood, standard deviations of the terms ``scales`` times sigma."""
+    v = np.eye(int(result.nobs))
+    for term, scale in zip(result.model.terms, scales, strict=True):
+        z = np.zeros((len(v), term.n_levels, term.k))
+        z[np.arange(len(v)), term.codes] = scale * term.z
+        z = z.reshape(len(v), -1)
+        v += z @ z.T
+    root = np.linalg.cholesky(v)
+    of_all = np.column_stack([result.model.exog, result.model.endog])
+    rest = np.linalg.qr(np.linalg.solve(root, of_all), mode="r")[-1, -1]
+    logs = 2 * np.log(np.diag(root)).sum()
+    return logs + len(v) * (1 + np.log(2 * np.pi * rest**2 / len(v)))
+
+
+def of_twelve_rows():
+    """Four columns, and cells of one and two rows in pairs and in triples."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame(rng.normal(size=(12, 5)), columns=["y", "x", "z", "w", "v"])
+    data["triple"] = np.arange(12) % 4
+    data["cell"] = np.r_[0, 0, 2:12]
+    data["most"] = np.r_[0, 0, 2, 2, 4, 4, 6:12]
+    return data.assign(pair=np.arange(12) // 2)
+
+
+# Terms; the effects that fall, and their rank of 12.
+WITHOUT_END = [
+    ("(1 | most)", (1,), 9),  # with X of rank 12
+    ("(1 | triple) + (1 | cell)", (0, 1), 11),  # with those of triples they are of rank 12
+    ("(1 | pair) + (1 | triple)", (1, 1), 8),  # with X of rank 12
+]
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize(("bars", "which", "rank"), WITHOUT_END)
+def test_a_likelihood_without_a_maximum_is_told(bars, which, rank):
+    """X and Z explain any response: the deviance falls as 2 (rank - n) log of the size."""
+    model = mx.mixedlm(f"y ~ x + z + w + v + {bars}", of_twelve_rows())
+    result = model.fit(reml=False)
+    verdict = result.convergence
+    near, far = (dense_deviance(result, *(s * w for w in which)) for s in (1e4, 1e5))
+    assert far - near == pytest.approx(2 * (rank - 12) * np.log(10), abs=1e-3)
+    assert verdict.is_unbounded
+    assert verdict.others_may_exist
+    assert "falls without end" in verdict.message
+    assert "no maximum" in str(result.report())
+    assert not model.fit(reml=True).convergence.is_unbounded  # it has a limit
+
+
+def test_effects_as_many_as_rows_that_leave_a_residual_are_bounded():
+    model = mx.mixedlm("y ~ x + (1 | pair) + (1 | triple)", of_twelve_rows())
+    result = model.fit(reml=False)
+    assert other_starts(model._design).far.shape == (2, 3, 2)  # 12 columns, of rank 11
+    assert dense_deviance(result, 1e4, 1e4) > dense_deviance(result, 1e3, 1e3)
+    assert not result.convergence.is_unbounded
+
+
 def test_runaway_minima_are_doubtful():
     """Hardly more rows than parameters: the deviance may fall to ever larger variances."""
     rng = np.random.default_rng(5)

@@ -49,6 +49,29 @@ STATED = {
 
 
 @pytest.mark.parametrize("name", STATED)
+def test_no_rows_and_rows_of_no_group(name):
+    """They have no prediction with random effects, and that of the population as others."""
+    data = crossed()
+    formula, options = STATED[name]
+    result = mx.mixedlm(formula, data, **options).fit()
+    assert result.predict(data.iloc[:0], conditional=True).shape == (0,)
+    assert len(result.get_prediction(data.iloc[:0], conditional=True).summary_frame()) == 0
+    lost = data.iloc[:3].assign(g=np.nan, h=np.nan)
+    if "C(h)" not in str(options):
+        assert result.predict(lost, conditional=True).isna().all()
+    for conditional in (True, False):
+        one = data.iloc[:3].assign(g=[np.nan, data["g"].iloc[1], np.nan])
+        none = one.assign(g=np.nan)
+        found, alone = (
+            result.get_prediction(rows, conditional=conditional)
+            .summary_frame()
+            .iloc[[0, 2]]
+            for rows in (one, none)
+        )
+        pd.testing.assert_frame_equal(found, alone)
+
+
+@pytest.mark.parametrize("name", STATED)
 def test_predictions_are_fitted_values(name):
     data = crossed()
     formula, options = STATED[name]

@@ -40,7 +40,6 @@ def test_what_rests_on_independent_residuals_is_refused():
     formula = "Reaction ~ Days + (1 | Subject)"
     fit = mx.mixedlm(formula, data, residual="ar1(Days | Subject)").fit()
     for ask in (
-        lambda: mx.power(fit, "Days", n=5, rng=1),
         lambda: fit.exact_rlrt(),
         lambda: mx.exact_lrt(fit),
         lambda: fit.ranova(test="exact"),

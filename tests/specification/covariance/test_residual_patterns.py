@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from mixedext.specification.covariance.residual_binding import bind_residual
+from mixedext.specification.covariance.residual_patterns import group_order
 
 
 def made(n_groups, m, share, seed):
@@ -131,3 +132,47 @@ def test_many_groups_are_bound_without_a_loop():
     bound = bind_residual("us(v | g)", columns=frame)
     assert time.process_time() - start < 2.0
     assert sum(len(b.count) for b in bound.batches) == 15
+
+
+@pytest.mark.parametrize("within", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_by_group_keep_the_order_that_they_have(within, seed):
+    rng = np.random.default_rng(seed)
+    codes, visits = rng.integers(0, 7, 200), rng.integers(0, 4, 200)
+    keys = (codes, visits) if within else (codes,)
+    wanted = np.lexsort(keys[::-1])
+    found = group_order(codes, 7, visits if within else None, 4)
+    assert found.tolist() == wanted.tolist()
+    # sorted rows stay where they are
+    codes, visits = codes[wanted], visits[wanted]
+    found = group_order(codes, 7, visits if within else None, 4)
+    assert found.tolist() == list(range(200))
+
+
+def test_more_visits_than_a_number_has_bits_are_told_apart():
+    frame = made(30, 2, 1.0, 4)
+    for width in (62, 63, 70):
+        # two visits of each group: one of three pairs that differ in one visit
+        low, kind = frame["v"] == 0, frame["g"] % 3
+        frame["visit"] = np.where(low, 1 + (kind == 1), np.where(kind == 2, width, 0))
+        whole = pd.DataFrame({"g": -1, "visit": range(width + 1)})
+        both = pd.concat([frame, whole], ignore_index=True)
+        bound = bind_residual("ar1(visit | g)", columns=both)
+        batch = bound.batches[0]
+        assert batch.size == 2
+        pairs = [both["visit"][rows].tolist() for rows in batch.rows]
+        assert [batch.place[k].tolist() for k in batch.pattern] == pairs
+        assert len(batch.count) == 3
+
+
+def test_strata_by_visit_part_no_more_patterns():
+    frame = made(50, 3, 0.7, 5)
+    plain = bind_residual("ar1(v | g)", columns=frame).batches
+    bound = bind_residual("ar1h(v | g)", columns=frame).batches
+    assert [b.pattern.tolist() for b in bound] == [b.pattern.tolist() for b in plain]
+    for batch in bound:
+        assert (batch.strata[0] == batch.place).all()
+    # strata of some rows of a visit do
+    frame["w"] = np.where(frame["g"] < 25, frame["v"], 2)
+    bound = bind_residual("ar1(v | g)", "ident(w)", columns=frame).batches
+    assert sum(len(b.count) for b in bound) > sum(len(b.count) for b in plain)

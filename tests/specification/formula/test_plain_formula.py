@@ -159,6 +159,7 @@ def assert_same(got, want):
 def sums(draw, names=tuple(COLUMNS)):
     """A sum of names, with or without a word on the intercept, in any order."""
     calls = ["C(i)", "C( f )", "C(class)", "C(s)", "C(small)", "C(x)", "C(b)", "C(I64)"]
+    calls += ["I(i**2)", "I( x ** 3 )", "I(small**2)", "I(y**9)", "I(b**2)", "I(F64**2)"]
     name = st.sampled_from([*(quoted(n) for n in names), *calls])
     pair = st.tuples(name, st.sampled_from([":", " * "]), name).map("".join)
     parts = draw(st.lists(st.one_of(name, name, pair), max_size=4))
@@ -221,6 +222,8 @@ def test_equals_the_formula_engine(
         "y ~ 0 + f:y + y + `my col`:y",
         "y ~ y*class + b*y",
         "y ~ C(i) + y*C(digits) + C( s )*f + (0 + C(small) | g)",
+        "y ~ x + I(y**2) + s + (I(y ** 2) | g)",
+        "y ~ i*I(i^3) + f*I(y**2) + C(small) + I( small**2 )",
     ],
 )
 def test_these_formulas_are_plain(formula, engine):
@@ -243,6 +246,10 @@ def test_these_formulas_are_plain(formula, engine):
         "y ~ x:i + i:x",
         "y ~ np.log(i)",
         "y ~ C(x)",
+        "y ~ I(y**0.5)",
+        "y ~ I(x**2)",
+        "y ~ I(b**2)",
+        "y ~ I(y**2 + 1)",
         "y ~ C(i, Sum)",
         "y ~ `C(i)`",
         "y ~ x - i",
@@ -261,6 +268,8 @@ def test_a_c_of_the_callers_is_not_ours():
     frame = frame_of().drop(columns="C")
     got, _ = outcome("y ~ C(i)", frame, "none", plain=True, namespace={"C": halved})
     np.testing.assert_array_equal(got.exog["C(i)"], frame["i"] / 2)
+    got, _ = outcome("y ~ I(i**2)", frame, "none", plain=True, namespace={"I": halved})
+    np.testing.assert_array_equal(got.exog["I(i ** 2)"], frame["i"] ** 2 / 2)
     frame = frame_of().rename(columns={"C": "C(i)"})
     got, _ = outcome("y ~ `C(i)`", frame, "none", plain=True)
     np.testing.assert_array_equal(got.exog["C(i)"], frame["C(i)"])
