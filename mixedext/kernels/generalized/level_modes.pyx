@@ -142,7 +142,10 @@ cdef cloned_int _find_mode(Work* w, RowFamily family, int* iterations) noexcept 
             _look(w, family, w.trial, wanted)
             if careful:
                 found = total(w.size, w.loss) + 0.5 * inner(k, w.trial, w.trial)
-                if found <= h - SUFFICIENT * length * slope + 1e-13 * fabs(h):
+                # of the last step h tells no more than rounding
+                if found <= h - SUFFICIENT * length * slope + 1e-13 * fabs(h) or (
+                    last and found * 0.0 == 0.0
+                ):
                     h = found
                     break
                 length *= 0.5
