@@ -16,12 +16,17 @@ parameter of Lambda,
     c'V^-1 Lambda_rr V^-1 d = c^'(2 K_r Lambda K_r - K_rr) d^,
     tr V^-1 Lambda_r V^-1 Lambda_r = tr (K Lambda_r)^2 - 2 tr B Z'K_r Lambda K_r Z
                                      + tr (B Z'K_r Z)^2.
+
+With parameters by level of ``by`` each level is a chain, whose Lambda has a variance v^2 of
+its own: by its logarithm g = log v
+
+    K_g = -2 K,    K_g Lambda K_r = K Lambda_gr K = -2 K_r,    K Lambda_gg K = 4 K.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -45,7 +50,7 @@ class Chain:
     Attributes
     ----------
     curve : ResidualCurve
-        With one parameter.
+        Of C with one parameter, of one level.
     columns : ndarray
         [Z Q y], over the standard deviations, (n, k + P).
     gap : ndarray
@@ -58,6 +63,9 @@ class Chain:
         Columns of every random term in Z.
     log_det : float
         2 sum log sd.
+    at : tuple of int
+        Numbers of the parameter of Lambda in psi, and before it of the logarithm of the
+        standard deviation of all rows, where that is one.
     """
 
     curve: ResidualCurve
@@ -67,6 +75,7 @@ class Chain:
     ends: np.ndarray
     widths: tuple[int, ...]
     log_det: float
+    at: tuple[int, ...]
 
 
 def places_of(batch: Batch) -> Places:
@@ -96,10 +105,11 @@ def chain_of(
     cluster : ndarray or None
         Cluster of every row, (n,); None without random terms.
     """
-    rows, gap, log_sd = (np.concatenate(part) for part in _in_order(curve, batches))
+    of_level = [own for batch in batches if (own := _of_level(batch, curve.number))]
+    rows, gap, log_sd = (np.concatenate(part) for part in _in_order(curve, of_level))
     ends = np.array([len(rows)])
     if cluster is not None:
-        own = cluster[rows]
+        own = np.unique(cluster[rows], return_inverse=True)[1]
         order = np.argsort(own, kind="stable")
         rows, gap, log_sd = rows[order], gap[order], log_sd[order]
         ends = np.cumsum(np.bincount(own))
@@ -122,6 +132,29 @@ def chain_of(
         ends.astype(np.intp),
         widths,
         2 * float(log_sd.sum()),
+        (*((curve.base - 1,) if curve.base else ()), int(curve.at[-1])),
+    )
+
+
+def _of_level(batch, level):
+    """The groups of a batch that are of one level; None if none is."""
+    here = batch.level == level
+    if here.all():
+        return batch
+    if not here.any():
+        return None
+    number, chosen = np.cumsum(here) - 1, here[batch.pattern]
+    places = places_of(batch).at(np.flatnonzero(here))
+    return replace(
+        batch,
+        rows=batch.rows[chosen],
+        pattern=number[batch.pattern[chosen]],
+        count=batch.count[here],
+        level=batch.level[here],
+        place=places.place,
+        strata=tuple(places.strata),
+        covariates=tuple(places.covariates),
+        group=batch.group[chosen],
     )
 
 
@@ -138,24 +171,26 @@ def _in_order(curve, batches):
         gap[:, 1:] = np.diff(np.take_along_axis(time, order, axis=1), axis=1)
         rows.append(np.take_along_axis(batch.rows, order[pattern], axis=1).ravel())
         gaps.append(gap[pattern].ravel())
-        log_sd = curve.log_sd_of_functions(np.zeros(0), places_of(batch))
+        # that which has a parameter is that of the first stratum here
+        log_sd = curve.log_sd_of_functions(np.zeros(curve.n_sd), places_of(batch))
         log_sds.append(np.take_along_axis(log_sd, order, axis=1)[pattern].ravel())
     return rows, gaps, log_sds
 
 
 class _Pieces(NamedTuple):
-    """What derivatives are made of; Z^ and C^ = [X^ e^] stand for columns as above."""
+    """What derivatives are made of; Z^ and C^ = [X^ e^] stand for columns as above.
+
+    Parameters q, s of Lambda, m of them, come first.
+    """
 
     on_z: np.ndarray  # Z'V^-1 C, (G, k, P)
     curvature: np.ndarray  # N = Z'V^-1 Z, (G, k, k)
-    raw: np.ndarray  # B Z'K_r Z, (G, k, k)
-    mixed: np.ndarray  # Z'K_r C^, (G, k, P)
-    first: np.ndarray  # [Z^ C^]'K_r [Z^ C^], (G, k + P, k + P)
-    second: np.ndarray  # sum C^'K_rr C^, (P, P)
-    moved: np.ndarray  # sum C^'K_r Lambda K_r C^, (P, P)
-    single: float  # tr V^-1 Lambda_r
-    turn: float  # tr V^-1 Lambda_rr
-    trace: float  # tr V^-1 Lambda_r V^-1 Lambda_r
+    first: np.ndarray  # [Z^ C^]'K_q [Z^ C^], (m, G, k + P, k + P)
+    bent: np.ndarray  # sum C^'K Lambda_qs K C^, (m, m, P, P)
+    moved: np.ndarray  # sum C'V^-1 Lambda_q V^-1 Lambda_s V^-1 C, (m, m, P, P)
+    single: np.ndarray  # tr V^-1 Lambda_q, (m,)
+    turn: np.ndarray  # tr V^-1 Lambda_qs, (m, m)
+    trace: np.ndarray  # tr V^-1 Lambda_q V^-1 Lambda_s, (m, m)
 
 
 class ChainPart(Part):
@@ -182,8 +217,13 @@ class ChainPart(Part):
     def _known(self, psi):
         chain = self.chain
         assert chain.curve.correlation is not None
-        table = chain.curve.correlation.by_gap(psi, chain.gaps)
+        table = chain.curve.correlation.by_gap(psi[[chain.at[-1]]], chain.gaps)
         return chain.columns, chain.gap, chain.ends, np.ascontiguousarray(table)
+
+    @property
+    def _log_sd(self):
+        """Number in psi of the logarithm of the standard deviation; None if it has none."""
+        return self.chain.at[0] if len(self.chain.at) > 1 else None
 
     # ---- evaluation ----
 
@@ -201,6 +241,10 @@ class ChainPart(Part):
         work = np.empty(self._cross.shape[1])
         log_det = self.chain.log_det
         log_det += chains.chain_products(*self._known(psi), work, self._cross)
+        if self._log_sd is not None:
+            log_sd = psi[self._log_sd]
+            self._cross *= np.exp(-2 * log_sd)
+            log_det += 2 * log_sd * len(self.chain.columns)
         k, whole = self.k, self._cross
         cross += whole[:, k:, k:].sum(axis=0)
         if not (k and np.isfinite(log_det)):
@@ -222,22 +266,51 @@ class ChainPart(Part):
         cross -= seen.T @ seen
         return log_det + 2 * float(np.log(root[:, diagonal, diagonal]).sum())
 
-    def _pieces(self, psi, solved):
-        """Where ``factor`` was called last."""
+    def _known_sums(self, psi):
+        """K_q, K Lambda_qs K and K_q Lambda K_s of the columns by cluster, and
+        tr K Lambda_q, tr K Lambda_qs and tr K Lambda_q K Lambda_s."""
         if self._sums is None:
             out, scalars = np.empty((3, *self._cross.shape)), np.empty(3)
             work = np.empty((4, self._cross.shape[1]))
             chains.chain_moments(*self._known(psi), work, out, scalars)
+            if self._log_sd is not None:
+                out *= np.exp(-2 * psi[self._log_sd])
             self._sums = out, scalars.tolist()
-        sums, (slope, turn, trace) = self._sums
-        first, second, moved = sums
+        (first, second, moved), (slope, turn, trace) = self._sums
+        bent = 2 * moved - second
+        if self._log_sd is None:
+            values = [slope], [[turn + trace]], [[trace]]
+            return (
+                first[None],
+                bent[None, None],
+                moved[None, None],
+                *map(np.array, values),
+            )
+        n, whole = len(self.chain.columns), self._cross
+        values = (
+            [2 * n, slope],
+            [[4 * n, 2 * slope], [2 * slope, turn + trace]],
+            [[4 * n, 2 * slope], [2 * slope, trace]],
+        )
+        across = -2 * first
+        return (
+            np.array([-2 * whole, first]),
+            np.array([[4 * whole, across], [across, bent]]),
+            np.array([[4 * whole, across], [across, moved]]),
+            *(np.array(v, float) for v in values),
+        )
+
+    def _pieces(self, psi, solved):
+        """Where ``factor`` was called last."""
+        first, bent, moved, single, turn, trace = self._known_sums(psi)
         k, whole, change = self.k, self._cross, solved.change
         if not k:
-            first, second, moved = (change.T @ m[0] @ change for m in sums)
             none = np.zeros((1, 0, 0))
+            first, bent, moved = (change.T @ m @ change for m in (first, bent, moved))
             on_z = np.zeros((1, 0, self.width))
-            known = on_z, none, none, on_z, first[None], second, moved
-            return _Pieces(*known, slope, turn + trace, trace)
+            return _Pieces(
+                on_z, none, first, bent[:, :, 0], moved[:, :, 0], single, turn, trace
+            )
         effects = self._half.transpose(0, 2, 1) @ self._half
         gram, cross = whole[:, :k, :k], whole[:, :k, k:] @ change
         # what [Z Q y] is multiplied by to become [Z^ C^]
@@ -248,21 +321,29 @@ class ChainPart(Part):
         shrunk, on_c = hats[:, :, :k][:, :k], hats[:, :, k:]
         curvature = gram @ shrunk
         on_first = first @ hats
-        raw = effects @ first[:, :k, :k]
-        seen = float(np.vdot(effects, moved[:, :k, :k]))
-        bent = float(np.vdot(effects, second[:, :k, :k]))
+        raw = effects @ first[:, :, :k, :k]  # B Z'K_q Z
+        mixed = self._half @ on_first[:, :, :k, k:]
+        m, shape = len(first), (len(first), -1, self.width)
+        flat = mixed.reshape(shape)
+        turned = on_c.transpose(0, 2, 1)
+        bent_on_c, moved_on_c = np.empty((2, m, m, self.width, self.width))
+        for q in range(m):
+            for s in range(q + 1):
+                bent_on_c[q, s] = (turned @ bent[q, s] @ on_c).sum(axis=0)
+                own = (turned @ moved[q, s] @ on_c).sum(axis=0)
+                moved_on_c[q, s] = own - flat[q].T @ flat[s]
+                bent_on_c[s, q], moved_on_c[s, q] = bent_on_c[q, s].T, moved_on_c[q, s].T
         return _Pieces(
             shrunk.transpose(0, 2, 1) @ cross,
             (curvature + curvature.transpose(0, 2, 1)) / 2,
-            raw,
-            on_first[:, :k, k:],
             hats.transpose(0, 2, 1) @ on_first,
-            (on_c.transpose(0, 2, 1) @ second @ on_c).sum(axis=0),
-            (on_c.transpose(0, 2, 1) @ moved @ on_c).sum(axis=0)
-            - _summed(self._half @ on_first[:, :k, k:]),
-            slope + float(np.einsum("gaa->", raw)),
-            turn + trace - (2 * seen - bent),
-            trace - 2 * seen + float(np.einsum("gab,gba->", raw, raw)),
+            bent_on_c,
+            moved_on_c,
+            single + np.einsum("qgaa->q", raw),
+            turn - np.einsum("gab,qsgba->qs", effects, bent[:, :, :, :k, :k]),
+            trace
+            - 2 * np.einsum("gab,qsgba->qs", effects, moved[:, :, :, :k, :k])
+            + np.einsum("qgab,sgba->qs", raw, raw),
         )
 
     def _directions(self, directions):
@@ -276,45 +357,52 @@ class ChainPart(Part):
 
     def _seconds(self, pieces, directions):
         """C'V^-1 V_r V^-1 V_s V^-1 C summed, over directions and psi, (n, n, P, P)."""
-        n, width = len(directions), self.width
-        out = np.empty((n + 1, n + 1, width, width))
-        out[n, n] = pieces.moved
+        n, width, m = len(directions), self.width, len(pieces.first)
+        out = np.empty((n + m, n + m, width, width))
+        out[n:, n:] = pieces.moved
         if not n:
             return out
         moved = directions[:, None] @ pieces.on_z  # (n, G, k, P)
         image = (pieces.curvature @ moved).reshape(n, -1, width)
         flat = moved.reshape(n, -1, width)
-        across = pieces.first[:, : self.k, self.k :].reshape(-1, width)
+        across = pieces.first[:, :, : self.k, self.k :].reshape(m, -1, width)
         for r in range(n):
             for s in range(r + 1):
                 out[r, s] = flat[r].T @ image[s]
                 out[s, r] = out[r, s].T
-            out[r, n] = -flat[r].T @ across
-            out[n, r] = out[r, n].T
+            for q in range(m):
+                out[r, n + q] = -flat[r].T @ across[q]
+                out[n + q, r] = out[r, n + q].T
         return out
 
     def _firsts(self, pieces, directions):
-        """C'V^-1 V_r V^-1 C summed, (n + 1, P, P)."""
+        """C'V^-1 V_r V^-1 C summed, (n + m, P, P)."""
         n, k = len(directions), self.k
-        out = np.empty((n + 1, self.width, self.width))
-        out[n] = -pieces.first[:, k:, k:].sum(axis=0)
+        out = np.empty((n + len(pieces.first), self.width, self.width))
+        out[n:] = -pieces.first[:, :, k:, k:].sum(axis=1)
         flat = pieces.on_z.reshape(-1, self.width)
         for r, own in enumerate(directions):
             out[r] = flat.T @ (own @ pieces.on_z).reshape(flat.shape)
         return out
 
     def _traces(self, pieces, directions):
-        """tr V^-1 V_r V^-1 V_s, (n + 1, n + 1)."""
-        n, k = len(directions), self.k
-        out = np.empty((n + 1, n + 1))
-        out[n, n] = pieces.trace
+        """tr V^-1 V_r V^-1 V_s, (n + m, n + m)."""
+        n, k, m = len(directions), self.k, len(pieces.first)
+        out = np.empty((n + m, n + m))
+        out[n:, n:] = pieces.trace
         if n:
             image = directions[:, None] @ pieces.curvature
             turned = image.transpose(0, 1, 3, 2).reshape(n, -1)
             out[:n, :n] = image.reshape(n, -1) @ turned.T
-            own = pieces.first[:, :k, :k].sum(axis=0)
-            out[n, :n] = out[:n, n] = -np.tensordot(directions, own, 2)
+            own = pieces.first[:, :, :k, :k].sum(axis=1)
+            out[:n, n:] = -np.tensordot(directions, own, ((1, 2), (1, 2)))
+            out[n:, :n] = out[:n, n:].T
         return out
+
+    def _places(self, directions):
+        """Where the directions and this part's parameters stand among all."""
+        n = len(directions)
+        return np.concatenate([np.arange(n), n + np.array(self.chain.at)])
 
     def add_moments(
         self, tangents: Sequence[np.ndarray], psi: np.ndarray, solved: Solved, into: Moments
@@ -324,21 +412,22 @@ class ChainPart(Part):
             self._firsts(pieces, directions),
             self._seconds(pieces, directions),
         )
-        bent = 2 * pieces.moved - pieces.second
-        if self.k:
-            bent = bent + 2 * _summed(self._half @ pieces.mixed)
-        into.gradient[-1] += pieces.single - solved.kappa * firsts[-1, -1, -1]
-        into.bend[-1, -1] += pieces.turn - solved.kappa * bent[-1, -1]
-        into.traces += self._traces(pieces, directions)
+        own, at = len(directions), self._places(directions)
+        psi_at, pairs = at[own:], np.ix_(at, at)
+        into.gradient[psi_at] += pieces.single - solved.kappa * firsts[own:, -1, -1]
+        bend = pieces.turn - solved.kappa * pieces.bent[:, :, -1, -1]
+        traces = self._traces(pieces, directions)
         if solved.reml:
-            into.gradient[-1] -= np.trace(firsts[-1, :-1, :-1])
-            into.bend[-1, -1] -= np.trace(bent[:-1, :-1])
-            into.traces -= 2 * np.einsum("rspp->rs", seconds[:, :, :-1, :-1])
-        into.residual += firsts[:, -1, -1]
-        into.quadratic += seconds[:, :, -1, -1]
-        into.on_fixed += firsts[:, :-1, -1]
+            into.gradient[psi_at] -= np.einsum("qpp->q", firsts[own:, :-1, :-1])
+            bend -= np.einsum("qspp->qs", pieces.bent[:, :, :-1, :-1])
+            traces -= 2 * np.einsum("rspp->rs", seconds[:, :, :-1, :-1])
+        into.bend[np.ix_(psi_at, psi_at)] += bend
+        into.traces[pairs] += traces
+        into.residual[at] += firsts[:, -1, -1]
+        into.quadratic[pairs] += seconds[:, :, -1, -1]
+        into.on_fixed[at] += firsts[:, :-1, -1]
         if into.squares is not None:
-            into.squares += firsts[:, :-1, :-1]
+            into.squares[at] += firsts[:, :-1, :-1]
         curvature, scores = pieces.curvature.sum(axis=0), []
         for at in self.slices:
             own = pieces.on_z[:, at]
@@ -358,13 +447,15 @@ class ChainPart(Part):
         into: PartProducts,
     ) -> None:
         pieces, own = self._pieces(psi, solved), self._directions(directions)
-        seconds = self._seconds(pieces, own)
-        into.first += self._firsts(pieces, own)
-        into.residual += seconds[:, :, -1, -1]
-        into.second_traces += np.einsum("rspp->rs", seconds[:, :, :-1, :-1])
-        into.traces += self._traces(pieces, own)
-        into.single[:-1] += np.tensordot(own, pieces.curvature.sum(axis=0), 2)
-        into.single[-1] += pieces.single
+        seconds, at = self._seconds(pieces, own), self._places(own)
+        pairs = np.ix_(at, at)
+        into.first[at] += self._firsts(pieces, own)
+        into.residual[pairs] += seconds[:, :, -1, -1]
+        into.second_traces[pairs] += np.einsum("rspp->rs", seconds[:, :, :-1, :-1])
+        into.traces[pairs] += self._traces(pieces, own)
+        n = len(own)
+        into.single[:n] += np.tensordot(own, pieces.curvature.sum(axis=0), 2)
+        into.single[at[n:]] += pieces.single
 
     def weighted_second(
         self,
@@ -374,7 +465,9 @@ class ChainPart(Part):
         weight: np.ndarray,
     ) -> np.ndarray:
         pieces, own = self._pieces(psi, solved), self._directions(directions)
-        return np.tensordot(weight, self._seconds(pieces, own)[:, :, :-1, :-1], 2)
+        at = self._places(own)
+        seconds = self._seconds(pieces, own)[:, :, :-1, :-1]
+        return np.tensordot(weight[np.ix_(at, at)], seconds, 2)
 
     def curved(
         self,
@@ -386,7 +479,7 @@ class ChainPart(Part):
     ) -> tuple[np.ndarray, np.ndarray, float]:
         p = self.width - 1
         on_fixed, single = np.zeros((p, p)), 0.0
-        traces = np.zeros(1 + sum(map(len, directions)))
+        traces = np.zeros(len(psi) + sum(map(len, directions)))
         for part in self.dense():
             part.factor(self._covariances, psi, np.zeros((p + 1, p + 1)))
             own = part.curved(directions, psi, solved, scale, weight)

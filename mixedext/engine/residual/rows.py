@@ -206,7 +206,7 @@ class ResidualRows:
         if not self.terms and self.has_patterns:
             return list(self._visit_parts())
         if self._are_chains:
-            return [self._chain_part()]
+            return list(self._chain_parts())
         if self._is_blocked:
             return [self._blocked_part()]
         return self._cluster_parts()
@@ -314,9 +314,12 @@ class ResidualRows:
 
     @property
     def _are_chains(self):
-        """Whether each row depends on the row before alone, by one parameter."""
+        """Whether each row depends on the row before alone, by one parameter a level."""
         correlation, spec = self.bound.correlation, self.bound.spec
-        if correlation is None or not correlation.is_chain or self.n_psi > 1:
+        if correlation is None or not correlation.is_chain or correlation.n_psi != 1:
+            return False
+        by_level = self.bound.n_levels > 1 and _strata_by_level(self.bound)[0]
+        if any(f.n_psi for f in self.bound.functions[by_level:]):
             return False
         if isinstance(spec, StatedSpatial) and len(spec.places) > 1:
             return False
@@ -325,11 +328,19 @@ class ResidualRows:
         cluster, n_clusters = self.cluster_numbers()
         first = np.empty(n_clusters, np.intp)
         first[cluster] = np.arange(len(cluster))  # some row of the cluster
-        return all((t.codes == t.codes[first[cluster]]).all() for t in self.terms)
+        alike = [t.codes for t in self.terms]
+        if by_level and self.terms:
+            alike.append(self._levels_of_rows())
+        return all((codes == codes[first[cluster]]).all() for codes in alike)
 
-    def _chain_part(self):
-        (curve,) = self.curves
+    def _levels_of_rows(self):
+        """Level of ``by`` of every row, (n,)."""
+        out = np.empty(len(self.y), np.intp)
+        for batch in self.bound.batches:
+            out[batch.rows] = batch.level[batch.pattern][:, None]
+        return out
 
+    def _chain_parts(self):
         def columns(rows: np.ndarray) -> np.ndarray:
             return np.hstack(
                 [*(z[rows] for z in self._columns_of_z()), self.columns_at(rows)]
@@ -337,8 +348,11 @@ class ResidualRows:
 
         cluster = self.cluster_numbers()[0] if self.terms else None
         widths = tuple(term.k for term in self.terms)
-        chain = chain_of(curve, self.bound.batches, columns, widths, cluster)
-        return ChainPart(chain, self._cluster_parts)
+        for curve in self.curves:
+            chain = chain_of(curve, self.bound.batches, columns, widths, cluster)
+            # what only the adjustment of Kenward and Roger asks for is of all levels
+            dense = self._cluster_parts if curve.number == 0 else list
+            yield ChainPart(chain, dense)
 
     def _columns_of_z(self):
         """Columns of every random term, weighted, (n, k)."""

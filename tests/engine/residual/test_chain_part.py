@@ -30,7 +30,7 @@ def both_ways(model, seed, reml, shift=0.0, zero=False):
     rows = residual_rows(model)
     vars(rows)["has_patterns"] = False
     chain = rows.deviance(reml)
-    assert [type(part) for part in chain.parts] == [ChainPart]
+    assert {type(part) for part in chain.parts} == {ChainPart}
     dense = rows.deviance(reml)
     dense.parts = list(rows._cluster_parts())
     return dense, chain, x
@@ -43,7 +43,8 @@ def check(dense, chain, x, rtol=1e-10):
     n, psi = len(x), dense.psi(x)
     directions = dense._tangents(x)
     rng = np.random.default_rng(0)
-    weight, natural = rng.standard_normal((n, n)), rng.standard_normal((2, 2))
+    m = 1 + len(psi)
+    weight, natural = rng.standard_normal((n, n)), rng.standard_normal((m, m))
     weight, natural = weight @ weight.T, natural @ natural.T
     found = []
     for deviance in (chain, dense):
@@ -70,6 +71,48 @@ def test_products(kind, random, reml):
     seed = len(kind) + len(random)
     model = random_design(kind, seed, random, weighted=seed % 2 == 0)
     check(*both_ways(model, seed, reml))
+
+
+def by_level(kind, random, weighted):
+    """Litters of three animals, each on one of three diets with parameters of its own."""
+    rng = np.random.default_rng(len(kind) + len(random))
+    animal, day = np.divmod(np.arange(24 * 6), 6)
+    kept = rng.permutation(np.flatnonzero(rng.random(len(animal)) > 0.15))
+    animal, day = animal[kept], day[kept]
+    litter, n = animal // 3, len(animal)
+    diet = np.array(["b", "c", "a"])[litter % 3]
+    x = np.column_stack([np.ones(n), day, rng.standard_normal(n)])
+    y = x @ [1.0, 0.3, 0.5] + rng.standard_normal(n) + rng.standard_normal(8)[litter]
+    slopes = mx.RandomTerm(animal, np.column_stack([np.ones(n), day]), group="animal")
+    litters = mx.RandomTerm(litter, group="litter")
+    terms = {
+        "none": [],
+        "slopes": [slopes],
+        "nested": [litters, mx.RandomTerm(animal, group="animal")],
+        "finer": [litters],
+    }[random]
+    if kind == "ar1":
+        structure = mx.AR1(day, group=animal, by=diet)
+    elif kind == "car1":
+        structure = mx.CAR1(day + 0.1 * (animal % 3), group=animal, by=diet)
+    else:
+        structure = mx.Spatial("exp", [1.3 * day], group=animal, by=diet)
+    weights = rng.uniform(0.5, 2.0, n) if weighted else None
+    return mx.MixedLM(y, x, terms=terms, residual=structure, weights=weights)
+
+
+@pytest.mark.parametrize("reml", [True, False], ids=["reml", "ml"])
+@pytest.mark.parametrize("random", ["none", "slopes", "nested", "finer"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_parameters_by_level(kind, random, reml):
+    model = by_level(kind, random, weighted=kind == "exp")
+    if random == "nested":  # effects of several levels a cluster
+        assert not residual_rows(model)._are_chains
+        return
+    dense, chain, x = both_ways(model, 5, reml)
+    assert len(chain.parts) == 3
+    x[chain.n_theta :][:2] = 0.4, -0.3  # of standard deviations, over the first
+    check(dense, chain, x)
 
 
 @settings(max_examples=40, deadline=None)
@@ -113,7 +156,7 @@ def test_a_variance_of_zero(kind, random):
     [
         ("car1", "nested", {}),
         ("car1", "crossed", {}),
-        ("car1", "same", {"by": True}),
+        ("car1", "finer", {"by": True}),  # clusters hold both levels
         ("car1", "same", {"variance": VARIANCES["power"]}),
         ("gau+nugget", "same", {}),
         ("ratio", "none", {}),
