@@ -57,9 +57,9 @@ class StatedModel:
 
     def _warn_dropped(self) -> None:
         """Say which columns have no coefficient."""
-        dropped = self.dropped_columns
-        if not dropped:
+        if len(self._design.basis.kept) == len(self.data.xnames or []):
             return
+        dropped = self.dropped_columns
         many = len(dropped) > 1
         warnings.warn(
             f"{len(dropped)} column{'s' if many else ''} of exog depend"

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixedext.engine.deviance.profiled import Derivatives, ProfiledDeviance
-from mixedext.engine.factor.templates import covariance_bases, template
+from mixedext.engine.factor.templates import covariance_bases, linear_bases, template
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.engine.rows.within import Within
@@ -88,10 +88,14 @@ class OneFactorDeviance(ProfiledDeviance):
     # one evaluation takes little time, and its derivatives not much more
     costly = False
 
-    @cached_property
+    @property
     def function(self) -> Function:
         """The deviance for the compiled search."""
-        return PythonFunction(self) if self.is_curved else self.compiled
+        return self._along_curves if self.is_curved else self.compiled
+
+    @cached_property
+    def _along_curves(self):
+        return PythonFunction(self)
 
     @cached_property
     def compiled(self) -> OneFactor:
@@ -110,7 +114,7 @@ class OneFactorDeviance(ProfiledDeviance):
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        state.pop("function", None)
+        state.pop("_along_curves", None)
         state.pop("compiled", None)
         return state
 
@@ -190,5 +194,5 @@ class OneFactorDeviance(ProfiledDeviance):
             here = [s.at(own) for s, own in self.parts(theta)]
             basis = covariance_bases(here)[:, a, b]
             return self.along_curves(theta, scores, basis @ pairs @ basis.T)
-        basis = covariance_bases(tuple(self.structures))[:, a, b]
+        basis = linear_bases(tuple(self.structures))[:, a, b]
         return Derivatives(gradient, hessian, scores, basis @ pairs @ basis.T)

@@ -109,7 +109,11 @@ class ProfiledDeviance:
 
     def lams(self, theta: ArrayLike) -> list[np.ndarray]:
         """Relative covariance factor of every term."""
-        return [s.lam(own) for s, own in self.parts(theta)]
+        theta = np.asarray(theta, float)
+        return [
+            s.lam(theta[at])
+            for s, at in zip(self.structures, self.theta_slices, strict=True)
+        ]
 
     def parts(self, theta: ArrayLike) -> list[tuple[TermStructure, np.ndarray]]:
         """Structure and theta of every term."""
@@ -126,6 +130,8 @@ class ProfiledDeviance:
     @property
     def ambient(self) -> list[LinearStructure]:
         """For each term the linear structure that holds its covariances."""
+        if not self.is_curved:
+            return list(self.structures)  # type: ignore[arg-type]
         return [s.ambient for s in self.structures]
 
     def straighten(self, structures: Sequence[TermStructure]) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "covariance_bases",
     "covariance_template",
     "factor_bases",
+    "linear_bases",
     "squared",
     "template",
 ]
@@ -45,7 +46,7 @@ def covariance_bases(structures: Sequence[TermStructure]) -> np.ndarray:
     structures = tuple(structures)
     # bases of curves are those of one point, which will not come again
     kept = all(s.linear for s in structures)
-    return (_linear_bases if kept else _bases)(structures)
+    return (linear_bases if kept else _bases)(structures)
 
 
 def _bases(structures):
@@ -56,7 +57,10 @@ def _bases(structures):
     return out
 
 
-_linear_bases = lru_cache(maxsize=256)(_bases)
+@lru_cache(maxsize=256)
+def linear_bases(structures: tuple) -> np.ndarray:
+    """The same of structures that are linear all."""
+    return _bases(structures)
 
 
 def factor_bases(

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from mixedext.engine.factor.templates import covariance_bases, factor_bases
+from mixedext.engine.factor.templates import factor_bases, linear_bases
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.levels import LevelSums, level_sums
 from mixedext.kernels.factor.links import multiply_links
@@ -311,7 +311,7 @@ class OneFactorMoments:
             sums.gram, sums.cross, sums.weight
         )
         pair, outer = _pair_numbers(width)
-        basis = covariance_bases(tuple(structures)).reshape(-1, width * width)
+        basis = linear_bases(tuple(structures)).reshape(-1, width * width)
         self.basis = basis
         count = len(basis)
         system, right = np.empty((count + 1, count + 1)), np.empty(count + 1)

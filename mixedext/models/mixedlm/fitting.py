@@ -301,7 +301,7 @@ def fitted_model(
     asked = df_choice(df_method, information)
     given, psi = split_start(model, start_params)
     start = _read_start(model, given)
-    if any(item is not None for item in (free, fe_pen, cov_pen)):
+    if free is not None or fe_pen is not None or cov_pen is not None:
         refuse_structured(
             model._design.terms, "Holding parameters (free=, fe_pen=, cov_pen=)"
         )

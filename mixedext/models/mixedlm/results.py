@@ -127,8 +127,10 @@ class MixedLMResults(UpstreamResults):
         self.scale, self.theta = scale, fit.theta
         self.cov_re_unscaled = layout.cov_re(relative)
         self.cov_re: Any = scale * self.cov_re_unscaled
-        packed = layout.pack(terms, relative)
-        self.vcomp: Any = layout.scaled(packed, scale)[layout.n_covariances :]
+        packed = params[model.k_fe :][: layout.n_packed]
+        if layout.components:
+            packed = layout.scaled(packed, scale)
+        self.vcomp: Any = packed[layout.n_covariances :].copy()
         if fit.held is not None and fit.held.covariances is not None:
             self.cov_re = layout.cov_re(fit.held.covariances)
             self.vcomp = layout.vcomp(terms, fit.held.covariances)

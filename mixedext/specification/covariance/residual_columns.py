@@ -124,6 +124,8 @@ def stated_residual(
     ValueError
         If an argument has the wrong type or shape.
     """
+    if residual is None and variance is None:
+        return None
     if isinstance(residual, StatedResidual):
         return residual
     structures = read_structures(residual, variance is not None)
