@@ -359,24 +359,25 @@ class PanelTail(DenseTail):
     def link_products(self, edge: np.ndarray) -> np.ndarray:
         """C22 e_l at the links of every level, (nnz, K), of e_l in ``edge``."""
         b, out = self.blocks, np.empty_like(edge)
-        image = np.empty_like(self.panel)
         with blas_threads():
-            for first, last in self.panels:
-                panel = self._fill(first, last, edge)
-                product = image[: len(panel)]
-                dense.multiply_upper(self.reduced, panel, product)
-                links.read_panel(b.link_pointers, b.link_index, product, first, last, out)
+            for first, last, _, image in self._images(edge):
+                links.read_panel(b.link_pointers, b.link_index, image, first, last, out)
         return out
+
+    def _images(self, edge):
+        """Panels (first level, last, e_l, e_l C22), in one matrix after the other."""
+        image = np.empty_like(self.panel)
+        for first, last in self.panels:
+            panel = self._fill(first, last, edge)
+            product = image[: len(panel)]
+            dense.multiply_upper(self.reduced, panel, product)
+            yield first, last, panel, product
 
     def _forms(self, edge, right, by_level):
         k = right.shape[1]
         out = np.zeros((len(right) if by_level else 1, k, k))
-        image = np.empty_like(self.panel)
         with blas_threads():
-            for first, last in self.panels:
-                panel = self._fill(first, last, edge)
-                product = image[: len(panel)]
-                dense.multiply_upper(self.reduced, panel, product)
+            for first, last, panel, product in self._images(edge):
                 own, other = (a.reshape(last - first, -1) for a in (panel, product))
                 if not by_level and k == 1:
                     out[0, 0, 0] += np.vdot(own, other)

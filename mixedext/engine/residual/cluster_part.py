@@ -290,7 +290,7 @@ class ClusterPart(Part):
         for own, slopes in self._slopes(psi):
             at = n_theta + own.own
             blocks, free = own.by_pattern(score), psi[own.own]
-            into.gradient[at] += slopes.reshape(len(slopes), -1) @ blocks.ravel()
+            into.gradient[at] += slopes.reshape(len(slopes), blocks.size) @ blocks.ravel()
             into.bend[np.ix_(at, at)] += own.curve.bend(free, own.places, blocks)
         if not len(into.gradient):
             return []
