@@ -221,7 +221,10 @@ def _variance_limits(
 def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
     missing = np.isnan(_cov_variances(fitted).diagonal())
-    of_residual = [] if fitted.fit.residual is None else natural_estimates(fitted).notes
+    residual = fitted.fit.residual
+    of_residual = [] if residual is None else natural_estimates(fitted).notes
+    if residual is not None and residual.held_for_sigma is not None:
+        missing[-1] = False  # notes of the residual covariance say why it is
     if missing[-1]:
         return ["No standard errors: the observed information is not positive definite"]
     if not missing.any():
