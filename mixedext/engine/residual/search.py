@@ -178,9 +178,9 @@ def search_residual(
                 search.best = ends[-1][0]
     ends.sort(key=lambda end: end[0].value)
     best, decrement, number = ends[0]
-    for end in ends[1:]:  # of those that say the same that of the moments
-        if end[0].value - best.value < RESTART_GAIN and end[2] == 0:
-            best, decrement, number = end
+    for other in ends[1:]:  # of those that say the same that of the moments
+        if other[0].value - best.value < RESTART_GAIN and other[2] == 0:
+            best, decrement, number = other
     if search.most_steps == FEWER_STEPS and decrement > DECREMENT:
         # the lowest may be that of a search that had few steps
         search.best, search.most_steps = None, MOST_STEPS
