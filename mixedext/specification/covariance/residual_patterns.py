@@ -211,12 +211,14 @@ def _of_visits(strata, visits):
 def _sets_of_visits(visits, at):
     """Which visits groups have, (G, 1): a bit for each; or all of them, (G, s).
 
-    The rows of a group are in order of visit, so that the set tells where each stands.
+    Where the rows of a group are in order of visit, each of which is there once, the set
+    tells where each stands; rows that are predicted may repeat a visit of the fit.
     """
-    if visits.max(initial=0) >= BITS:
-        return visits[at]
-    bits = np.left_shift(1, visits, dtype=np.int64)
-    return np.bitwise_or.reduce(bits[at], axis=1)[:, None]
+    own = visits[at]
+    if visits.max(initial=0) >= BITS or not (own[:, 1:] > own[:, :-1]).all():
+        return own
+    bits = np.left_shift(1, own, dtype=np.int64)
+    return np.bitwise_or.reduce(bits, axis=1)[:, None]
 
 
 def _pooled(rows, at, units, strata):
