@@ -127,8 +127,8 @@ def main():
             lower = np.count_nonzero(one.log_likelihood > other.log_likelihood + LOWER)
             of_one = 1e6 * few / arguments.count
             print(
-                f"{name:12} {'REML' if reml else 'ML  '} {of_one:8.1f} us  x {many / few:4.2f}"
-                f"   evaluations {one.n_evaluations.mean():5.1f},"
+                f"{name:12} {'REML' if reml else 'ML  '} {of_one:8.1f} us"
+                f"  x {many / few:4.2f}   evaluations {one.n_evaluations.mean():5.1f},"
                 f" {other.n_evaluations.mean():5.1f}   {lower} lower"
             )
 

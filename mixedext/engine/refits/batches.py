@@ -22,7 +22,12 @@ from mixedext.engine.refits.refit import (
     row_without_fit,
 )
 from mixedext.engine.refits.residual_refits import ResidualResponses
-from mixedext.engine.refits.shared_looks import SharedLook, sharing_pays
+from mixedext.engine.refits.shared_looks import (
+    SharedLook,
+    basins,
+    lattice,
+    sharing_pays,
+)
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
@@ -56,7 +61,7 @@ __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches
 BLOCK_SIZE = 400_000
 # Responses that tell whether the others will be looked for, too, and the share of them
 # from which what is looked at is shared.
-PROBED, SHARE_LOOKED = 8, 0.5
+PROBED, SHARE_LOOKED = 8, 0.1
 
 
 def fit_responses(
@@ -178,6 +183,7 @@ class _Batch(_OneByOne):
         self.n_theta = sum(s.n_theta for s in self.structures)
         self.others = other_starts(design)
         self.shared: SharedLook | None = None
+        self.lattice: tuple[np.ndarray, np.ndarray] | None = None
         self.term_start = np.cumsum([0, *(s.k for s in self.structures)])
         self.inverse = np.ascontiguousarray(linalg.block_diag(*design.inverse_transforms))
 
@@ -205,20 +211,29 @@ class _Batch(_OneByOne):
         return np.tile(np.concatenate([s.start() for s in self.structures]), (count, 1))
 
     def _looked(self, function, start, sums, within):
-        """Deviances at the points that are looked at, where responses share the work."""
+        """What is looked at where responses share the work, for ``_run``."""
         points = self.others.points
         if not sharing_pays(self.design, points, len(start)):
-            return None
+            return {}
         # where the moments are the minimum, as in balanced designs, nothing is looked at
         some = slice(0, PROBED)
         few = self._run(function, start[some], None if within is None else within[some])
         if np.mean(few["evaluations"] > len(points)) < SHARE_LOOKED:
-            return None
+            return {}
         if self.shared is None:
+            # a slope has not been seen to be safe: basins of it are narrower
+            if self.n_theta == len(self.design.blocks.factors):
+                self.lattice = lattice(self.others.axes)
+            points = self.lattice[0] if self.lattice else points
             self.shared = SharedLook(self.design, points, self.reml)
-        return self.shared.values(*sums)
+        found = {"looked": self.shared.values(*sums)}
+        if self.lattice:
+            names = "points", "neighbours"
+            found |= dict(zip(names, self.lattice, strict=True))
+            found |= basins(self.others.axes, found["looked"])._asdict()
+        return found
 
-    def _run(self, function, start, within, looked=None):
+    def _run(self, function, start, within, **shared):
         """What the compiled loop tells of every response."""
         others, count = self.others, len(start)
         found = {
@@ -237,12 +252,10 @@ class _Batch(_OneByOne):
                 start,
                 others=others.starts,
                 thorough=others.always,
-                points=others.points,
-                neighbours=others.neighbours,
                 lowest=others.lowest,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
-                looked=looked,
+                **({"points": others.points, "neighbours": others.neighbours} | shared),
                 within=np.empty((0, self.n_theta)) if within is None else within,
                 may_leave=others.looks and not all(s.is_diagonal for s in self.structures),
                 term_start=self.term_start,
@@ -258,8 +271,8 @@ class _Batch(_OneByOne):
         ``sums`` are Z'r of the leading factor and of the others.
         """
         design = self.design
-        looked = self._looked(function, start, sums, within)
-        found = self._run(function, start, within, looked)
+        shared = self._looked(function, start, sums, within)
+        found = self._run(function, start, within, **shared)
         offset = design.deviance_shift(self.reml, self.dof)
         offset += 2.0 * self.dof * (np.log(y_scale) - np.log(design.y_scale))
         on_basis, settled = found["on_basis"], found["settled"].astype(bool)

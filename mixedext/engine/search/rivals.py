@@ -25,6 +25,7 @@ __all__ = [
     "NO_OTHERS",
     "Axes",
     "OtherStarts",
+    "grid_neighbours",
     "may_be_others",
     "other_starts",
     "promising_points",
@@ -300,8 +301,8 @@ def _directions(least):
     joint = (direction[:, None] * sizes[:, None]).reshape(-1, 3)
     first, second = np.meshgrid(*[np.geomspace(least, LARGEST, APART)] * 2, indexing="ij")
     apart = np.column_stack([first.ravel(), np.zeros(first.size), second.ravel()])
-    around = _sides((DIRECTIONS, JOINT_SIZES), turns=True)
-    beside = _sides(first.shape)
+    around = grid_neighbours((DIRECTIONS, JOINT_SIZES), turns=True)
+    beside = grid_neighbours(first.shape)
     beside[beside >= 0] += len(joint)
     return np.vstack([joint, apart]), np.vstack([around, beside])
 
@@ -320,10 +321,10 @@ def _grid(structures: Sequence[LinearStructure], smallest, size):
             own = [v for v, owner in zip(values, owners, strict=True) if owner == i]
             parts.append(own[0] * s.start() if s.n_theta == 1 else np.array(own))
         points.append(np.concatenate(parts))
-    return np.array(points), _sides(tuple(len(axis) for axis in axes))
+    return np.array(points), grid_neighbours(tuple(len(axis) for axis in axes))
 
 
-def _sides(shape, turns=False):
+def grid_neighbours(shape: tuple[int, ...], turns: bool = False) -> np.ndarray:
     """Numbers of neighbours on a grid, (G, 2 D); the first axis a circle if ``turns``."""
     number = np.pad(np.arange(math.prod(shape)).reshape(shape), 1, constant_values=-1)
     inner = tuple(slice(1, -1) for _ in shape)

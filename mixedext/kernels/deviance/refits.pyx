@@ -308,6 +308,23 @@ cdef class _Refit:
             if not lower:
                 break
 
+    cdef bint is_between(
+        self, const double* low, const double* high, double lowest
+    ) noexcept nogil:
+        """Whether a minimum below ``lowest`` has sizes within bounds.
+
+        None on the boundary has: a lower one may lie inside, in the same cells.
+        """
+        cdef Py_ssize_t i
+        if not self.good or not self.best < lowest + RESTART_GAIN:
+            return False
+        if self.smallest < ZERO_SINGULAR_VALUE:
+            return False
+        for i in range(self.n):
+            if not low[i] <= fabs(self.point[i]) <= high[i]:
+                return False
+        return True
+
     cdef void try_promising(self, const double* start, double value) noexcept nogil:
         if value < self.best + PROMISING:
             self.try_start(start)
@@ -366,13 +383,16 @@ def refit_responses(
     bint always=False,                    # in: look even where the start was the minimum
     Py_ssize_t[::1] searched=None,        # out: (R,) evaluations of the first search
     double[:, ::1] looked=None,           # in: (R, G) the deviances there, if known
+    const double[:, ::1] low=None,        # in: (R, n_theta) sizes between which a first
+    const double[:, ::1] high=None,       # in: end below ``lowest_known`` (R,) is the
+    const double[::1] lowest_known=None,  # in: only minimum, as ``shared_looks.Basins``
     double[:, :, ::1] root=None,          # out: (R, rank, rank) inverse of the factor of
                                           #      Q'V0^-1 Q, lower triangular
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
     cdef Py_ssize_t r, i, n_values, n_derivatives
-    cdef bint looks = sizes.shape[0] > 0
+    cdef bint looks = sizes.shape[0] > 0, alone
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
     cdef double[:, ::1] found = np.empty((sizes.shape[1] + 4, function.n_theta))
     cdef Py_ssize_t most_starts = sizes.size + 2 * sizes.shape[0] + 1
@@ -388,11 +408,19 @@ def refit_responses(
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
                 if looks and (always or function.n_derivatives - n_derivatives > 1):
+                    alone = False
+                    if looked is not None:
+                        n_values -= points.shape[0]  # they count as evaluated
+                        alone = low is not None and fit.is_between(
+                            &low[r, 0], &high[r, 0], lowest_known[r]
+                        )
+                else:
+                    alone = True
+                if not alone:
                     if looked is None:
                         fit.look(points, neighbours, lowest, &value[0], False)
                     else:
                         fit.look(points, neighbours, lowest, &looked[r, 0], True)
-                        n_values -= points.shape[0]  # they count as evaluated
                     fit.look_along(
                         owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
                     )

@@ -67,6 +67,14 @@ def test_refits_find_it(case):
     np.testing.assert_allclose(refits.theta, [theta, theta], atol=1e-4)
 
 
+def test_many_refits_find_it(case):
+    """With a share of the look that does not depend on the response."""
+    model, reml, _, theta, _ = case
+    y = np.outer(model.endog, np.linspace(0.5, 3.0, 300))
+    refits = model.fit_many(y, reml=reml)
+    np.testing.assert_allclose(refits.theta, np.tile(theta, (300, 1)), atol=1e-4)
+
+
 # File, formula, REML; deviance and the standard deviation of the only term that the data
 # tell of, by the dense deviance along it.
 HIDDEN = [
