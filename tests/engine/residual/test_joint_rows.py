@@ -122,7 +122,10 @@ def test_second_derivatives(structure):
         return phi[-1] * case.joint(new, [], phi[:-1], True)
 
     def natural(phi):
-        return curve.natural(phi[:-1], phi[-1])
+        eta = np.array(curve.natural(phi[:-1], phi[-1]))
+        if structure == "arma":  # SAS has the correlation at the first lag
+            eta[-1] = curve.correlation.by_lag(phi[curve.n_sd : -1], 2)[1]
+        return eta
 
     phi = np.append(case.psi, 1.0)
     first, jacobian = differences(covariance, phi), differences(natural, phi)
