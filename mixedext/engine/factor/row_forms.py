@@ -103,7 +103,7 @@ class RowForms:
             pointers if len(pointers) > 1 else np.zeros(2, np.intp),
             blocks.link_index,
             edge,
-            tail.link_products(edge),
+            products=tail.link_products(edge),
             inverse=inverse.ravel(),
             starts=starts,
             rows=rows,

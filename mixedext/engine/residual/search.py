@@ -138,7 +138,8 @@ def search_residual(
         Whether parameters (theta, psi) lie at an end of their range: then all starts are
         searched from.
     further : sequence of ndarray
-        More starts, each of which is searched from whatever its deviance.
+        More starts, each of which is searched from whatever its deviance; ends at a limit
+        do not count.
 
     Raises
     ------
@@ -173,9 +174,13 @@ def search_residual(
         search.most_steps = FEWER_STEPS
     for number, start in enumerate(further, len(starts)):
         if np.isfinite(deviance.evaluate(start).value):
-            ends.append((search.solve(start), _remainder(search), number))
-            if search.best is None or ends[-1][0].value < search.best.value:
-                search.best = ends[-1][0]
+            found, left = search.solve(start), _remainder(search)
+            # where the likelihood has no bound such searches run off further
+            if left > DECREMENT_ACCEPTED or (at_limit and at_limit(found.x)):
+                continue
+            ends.append((found, left, number))
+            if search.best is None or found.value < search.best.value:
+                search.best = found
     ends.sort(key=lambda end: end[0].value)
     best, decrement, number = ends[0]
     for other in ends[1:]:  # of those that say the same that of the moments

@@ -377,8 +377,8 @@ def link_squares(
     const Py_ssize_t[::1] link_pointers,  # in: (L + 1,)
     const Py_ssize_t[::1] link_index,     # in: (links,)
     const double[:, ::1] edge,            # in: (links, k) Lam2'link half
-    const double[:, ::1] products,        # in: (links, k) C22 edge there; or (0, k)
     *,
+    const double[:, ::1] products,        # in: (links, k) C22 edge there; or (0, k)
     const double[::1] inverse,            # in: C22, the upper triangle of (m, m), or values
     const Py_ssize_t[::1] starts,         # in: (m + 1,) columns of the lower one, or (0,)
     const Py_ssize_t[::1] rows,           # in: rows of the values, or (0,)

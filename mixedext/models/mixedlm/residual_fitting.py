@@ -336,7 +336,8 @@ def _check_identified(fit):
     correlations = np.zeros(info.n_gamma + 1, bool)
     n_sd = residual_curves(bound)[0].n_sd
     correlations[info.n_gamma - n_psi + n_sd : info.n_gamma] = True
-    if (correlations[free] & involved).any():
+    # at a limit V may be so nearly singular that the information has no digits left
+    if (correlations[free] & involved).any() and not fit.residual.at_limit:
         raise UnidentifiedCovarianceError(
             f"{text}. Drop one of them, or hold one (fixed=True)"
         )

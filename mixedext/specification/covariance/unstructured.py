@@ -22,6 +22,14 @@ class Unstructured(LinearStructure):
     has_correlations = True
     any_basis = True
 
+    @property
+    def n_theta(self) -> int:
+        return self.k * (self.k + 1) // 2
+
+    @property
+    def n_gamma(self) -> int:
+        return self.k * (self.k + 1) // 2
+
     @cached_property
     def lam_basis(self) -> np.ndarray:
         pairs = [(a, b) for b in range(self.k) for a in range(b, self.k)]
