@@ -33,12 +33,12 @@ def test_unstructured_has_the_power_of_hotelling():
     found = mx.power(
         "~ 0 + C(visit)", "C(visit)", layout(subjects, 3), fe_params=means, sigma=1.3,
         residual="us(visit | g)", residual_params=US, df_method="kenward-roger",
-        n=800, rng=1,
+        n=300, rng=1,
     )  # fmt: skip
     sigma = 1.3**2 * np.array([[1, 0.6, 0.3], [0.6, 1.5, 0.8], [0.3, 0.8, 2.0]])
     shift = subjects * means @ np.linalg.solve(sigma, means)
     want = stats.ncf.sf(stats.f.isf(0.05, 3, subjects - 3), 3, subjects - 3, shift)
-    assert abs(found.estimate[0] - want) < 4 * np.sqrt(want * (1 - want) / 800)
+    assert abs(found.estimate[0] - want) < 4 * np.sqrt(want * (1 - want) / 300)
     assert found.n_failed.sum() == 0
 
 
