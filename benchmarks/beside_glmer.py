@@ -15,7 +15,6 @@ import threads  # noqa: F401  before NumPy
 # isort: split
 import argparse
 import json
-import shutil
 import subprocess
 import tempfile
 import time
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from beside_r import without_r
 
 import mixedext as mx
 
@@ -173,7 +173,7 @@ def main() -> None:
     parser.add_argument("--without-r", action="store_true", help="mixedext alone")
     parser.add_argument("--only", nargs="*", choices=MODELS, help="some of the models")
     given = parser.parse_args()
-    with_r = not given.without_r and shutil.which("Rscript") is not None
+    with_r = not given.without_r and without_r("lme4") is None
     warnings.simplefilter("ignore")
     head = f"{'model':16} {'ms':>8} {'evals':>6}"
     print(

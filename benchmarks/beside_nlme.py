@@ -14,11 +14,8 @@ from __future__ import annotations
 import threads  # noqa: F401  before NumPy
 
 # isort: split
-import argparse
 import json
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -28,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from beside_r import in_child, in_seconds, read_options, without_r
 from measure import PeakMemory
 from workloads import load, save
 
@@ -329,13 +327,6 @@ def measure(comparison, data):
     return found
 
 
-def in_child(name, folder):
-    """Figures of mixedext from a process of its own."""
-    command = [sys.executable, __file__, "--child", name, str(folder)]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(out.splitlines()[-1])
-
-
 def in_r(comparison, folder):
     """Seconds and deviance of nlme."""
     script = Path(__file__).with_name("nlme.R")
@@ -345,58 +336,37 @@ def in_r(comparison, folder):
     return {name: float(value) for name, value in lines}
 
 
-def without_r():
-    """Why nlme cannot be run, or None."""
-    if shutil.which("Rscript") is None:
-        return "Rscript is not installed"
-    found = subprocess.run(["Rscript", "-e", "library(nlme)"], capture_output=True)
-    return "the R package nlme is not installed" if found.returncode else None
-
-
 def compare(name, options, lacking):
     """Measure one model and print a line."""
     comparison = COMPARISONS[name]
     with tempfile.TemporaryDirectory() as folder:
         save(comparison.make(QUICK if options.quick else 1.0), Path(folder))
-        ours = in_child(name, folder)
+        ours = in_child(__file__, name, folder)
         theirs = None
         if comparison.nlme and not lacking:
             theirs = in_r(comparison, folder)
-    line = f"{comparison.title:<46}{_seconds(ours['seconds']):>9}"
+    line = f"{comparison.title:<46}{in_seconds(ours['seconds']):>9}"
     line += f"{ours['evaluations']:>6}{ours['megabytes']:>7.1f}"
     found = {"mixedext": ours, "nlme": theirs}
     if theirs:
         found["ratio"] = theirs["seconds"] / ours["seconds"]
         gap = ours["deviance"] - theirs["deviance"]
-        line += f"{_seconds(theirs['seconds']):>9}{found['ratio']:>8.1f}x{gap:>10.1e}"
+        line += f"{in_seconds(theirs['seconds']):>9}{found['ratio']:>8.1f}x{gap:>10.1e}"
     elif comparison.plain:
         found["ratio"] = ours["seconds"] / ours["plain"]
-        line += f"{_seconds(ours['plain']):>9}{found['ratio']:>8.1f} times it"
+        line += f"{in_seconds(ours['plain']):>9}{found['ratio']:>8.1f} times it"
     print(f"{line}  {comparison.goal}", flush=True)
     return found
 
 
-def _seconds(value):
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
-
-
 def main(arguments=None):
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--only", nargs="+", choices=COMPARISONS, default=list(COMPARISONS), metavar="NAME")
-    add("--quick", action="store_true", help="small data")
-    add("--without-r", action="store_true", help="mixedext alone")
-    add("--json", type=Path, help="file for all figures")
-    add("--child", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = read_options(__doc__, COMPARISONS, arguments)
     if options.child:
         name, folder = options.child
         print(json.dumps(measure(COMPARISONS[name], load(Path(folder)))))
         return None
-    lacking = "left out" if options.without_r else without_r()
+    lacking = "left out" if options.without_r else without_r("nlme")
     heads = f"{'model':<46}{'fit':>9}{'evals':>6}{'MB':>7}{'other':>9}{'ratio':>9}"
     print(f"{heads}{'ours - it':>10}  goal")
     report = {name: compare(name, options, lacking) for name in options.only}

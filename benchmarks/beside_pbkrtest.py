@@ -10,14 +10,11 @@ from __future__ import annotations
 import threads  # noqa: F401  before NumPy
 
 # isort: split
-import argparse
 import json
 import os
 import platform
 import resource
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -28,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from beside_r import in_child, in_seconds, read_options, without_r
 from measure import PeakMemory
 from workloads import effects, insteval, load, save
 
@@ -149,13 +147,6 @@ def measure(comparison, data):
     }
 
 
-def in_child(name, folder):
-    """Figures of mixedext from a process of its own."""
-    command = [sys.executable, __file__, "--child", name, str(folder)]
-    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(out.splitlines()[-1])
-
-
 def in_r(comparison, folder):
     """Figures of pbkrtest."""
     script = Path(__file__).with_name("pbkrtest.R")
@@ -167,24 +158,16 @@ def in_r(comparison, folder):
     return {k: v if k in ("se", "df") else v[0] for k, v in figures.items()}
 
 
-def without_r():
-    """Why pbkrtest cannot be run, or None."""
-    if shutil.which("Rscript") is None:
-        return "Rscript is not installed"
-    found = subprocess.run(["Rscript", "-e", "library(pbkrtest)"], capture_output=True)
-    return "the R package pbkrtest is not installed" if found.returncode else None
-
-
 def compare(name, options, lacking):
     """Measure one model with both packages and print a line."""
     comparison = COMPARISONS[name]
     with tempfile.TemporaryDirectory() as folder:
         save(comparison.make(QUICK if options.quick else 1.0), Path(folder))
-        ours = in_child(name, folder)
+        ours = in_child(__file__, name, folder)
         note = lacking or comparison.left_out
         theirs = {"note": note} if note else in_r(comparison, folder)
-    line = f"{comparison.title:<46}{_seconds(ours['fit']):>9}{_seconds(ours['tests']):>9}"
-    line += f"{ours['megabytes']:7.1f}"
+    line = f"{comparison.title:<46}{in_seconds(ours['fit']):>9}"
+    line += f"{in_seconds(ours['tests']):>9}{ours['megabytes']:7.1f}"
     if note:
         print(f"{line}  {comparison.goal}; pbkrtest {note}", flush=True)
         return {"mixedext": ours, "pbkrtest": theirs}
@@ -193,7 +176,7 @@ def compare(name, options, lacking):
         key: float(np.max(np.abs(np.divide(ours[key], theirs[key]) - 1)))
         for key in ("se", "df")
     }
-    line += f"{_seconds(theirs['fit']):>9}{_seconds(theirs['tests']):>9}"
+    line += f"{in_seconds(theirs['fit']):>9}{in_seconds(theirs['tests']):>9}"
     line += f"{theirs['megabytes']:8.0f}{ratio:9.0f}x{differences['df']:10.1e}"
     print(f"{line}  {comparison.goal}", flush=True)
     return {
@@ -204,27 +187,14 @@ def compare(name, options, lacking):
     }
 
 
-def _seconds(value):
-    return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
-
-
 def main(arguments=None):
     """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("--only", nargs="+", choices=COMPARISONS, default=list(COMPARISONS), metavar="NAME")
-    add("--quick", action="store_true", help="small data")
-    add("--without-r", action="store_true", help="mixedext alone")
-    add("--json", type=Path, help="file for all figures")
-    add("--child", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = read_options(__doc__, COMPARISONS, arguments)
     if options.child:
         name, folder = options.child
         print(json.dumps(measure(COMPARISONS[name], load(Path(folder)))))
         return None
-    lacking = "left out" if options.without_r else without_r()
+    lacking = "left out" if options.without_r else without_r("pbkrtest")
     versions = {name: version(name) for name in ("numpy", "scipy", "pandas")}
     report = {"python": platform.python_version(), "load": os.getloadavg()[0], **versions}
     heads = f"{'model':<46}{'fit':>9}{'KR':>9}{'MB':>7}"

@@ -12,7 +12,6 @@ import threads  # noqa: F401  before NumPy
 # isort: split
 import argparse
 import json
-import shutil
 import subprocess
 import tempfile
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from beside_r import without_r
 from workloads import effects, save
 
 import mixedext as mx
@@ -122,16 +122,6 @@ def in_r(made, sizes):
     return {name: float(value) for name, value in map(str.split, out.splitlines())}
 
 
-def without_r():
-    """Why R's packages cannot be run, or None."""
-    if shutil.which("Rscript") is None:
-        return "Rscript is not installed"
-    found = subprocess.run(
-        ["Rscript", "-e", "library(lme4); library(RLRsim)"], capture_output=True
-    )
-    return "the R packages lme4 and RLRsim are not installed" if found.returncode else None
-
-
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -141,7 +131,7 @@ def main(arguments=None):
     parser.add_argument("--json", type=Path, help="file for all figures")
     options = parser.parse_args(arguments)
     sizes, made = QUICK if options.quick else FULL, models()
-    lacking = "not asked for" if options.without_r else without_r()
+    lacking = "not asked for" if options.without_r else without_r("lme4", "RLRsim")
     theirs = {} if lacking else in_r(made, sizes)
     figures = {}
     print(f"{'':<32}{'mixedext':>12}{'R':>12}{'ratio':>10}  goal")
