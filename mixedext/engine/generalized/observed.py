@@ -25,9 +25,8 @@ def observed_information(deviance: Any, evaluation: Any) -> np.ndarray:
 
     Notes
     -----
-    Central differences with modes that start from their first-order change, on the second
-    side with the second-order change that the first has shown.  NaN where the deviance
-    cannot be computed beside the minimum.
+    Central differences with modes that start from their first-order change.  NaN where
+    the deviance cannot be computed beside the minimum.
     """
     psi, n = evaluation.psi, len(evaluation.psi)
     size = np.abs(np.diag(evaluation.hessian))
@@ -36,14 +35,10 @@ def observed_information(deviance: Any, evaluation: Any) -> np.ndarray:
     for j in range(n):
         step = np.zeros(n)
         step[j] = LENGTH / np.sqrt(size[j])
-        sides: list[np.ndarray] = []
-        bend: Any = 0.0
+        sides = []
         for sign in (1.0, -1.0):
-            start = evaluation.predicted(sign * step)
-            beside = deviance.evaluate(psi + sign * step, start + bend)
+            beside = deviance.evaluate(psi + sign * step, evaluation.predicted(sign * step))
             finite = np.isfinite(beside.value)
             sides.append(beside.gradient if finite else np.full(n, np.nan))
-            if finite:
-                bend = beside.modes - start
         out[j] = (sides[0] - sides[1]) / (2.0 * step[j])
     return 0.25 * (out + out.T)

@@ -34,3 +34,12 @@ def test_what_it_is():
     assert Unstructured.of(1).is_diagonal
     assert own.label("x", "g") == "(x | g)"
     np.testing.assert_array_equal(own.column_scale([1.0, 2.0, 3.0]), [1.0, 2.0, 3.0])
+
+
+def test_many_columns_are_counted_without_their_matrices():
+    structure = Unstructured(300)
+    assert structure.n_theta == structure.n_gamma == 300 * 301 // 2
+    assert not {"lam_basis", "covariance_basis"} & vars(structure).keys()
+    small = Unstructured(3)
+    assert small.n_theta == len(small.lam_basis)
+    assert small.n_gamma == len(small.covariance_basis)
