@@ -117,7 +117,6 @@ class Factor:
         if not good:
             return False
         lead.reduce_fixed(self.half, b.lead_cross, self.solved)
-        self.tail.inverted = False
         self.tail.reduce(self.half, self.solved)
         tail_log_det, good = self.tail.factorize()
         self.lead_log_det, self.log_det = lead_log_det, lead_log_det + tail_log_det

@@ -80,13 +80,20 @@ class _Tail:
     def reduce(self, half: np.ndarray, solved: np.ndarray) -> None:
         """Eliminate the leading factor."""
         b = self.blocks
-        np.copyto(self.reduced, b.tail_gram)
+        self.reduce_gram(half)
         np.copyto(self.cross, b.tail_cross)
         if len(b.link_index):
-            links.link_times(b.link_pointers, b.link_value, half, self.scaled)
             lead.reduce_cross(
                 b.link_pointers, b.link_index, self.scaled, solved, self.cross
             )
+
+    def reduce_gram(self, half: np.ndarray) -> None:
+        """Eliminate the leading factor from Z2'Z2 alone."""
+        b = self.blocks
+        np.copyto(self.reduced, b.tail_gram)
+        self.inverted = False
+        if len(b.link_index):
+            links.link_times(b.link_pointers, b.link_value, half, self.scaled)
             self._eliminate()
 
     def _eliminate(self):
@@ -130,6 +137,14 @@ class _Tail:
         (0, K) if that is no product for BLAS.
         """
         return np.empty((0, edge.shape[1]))
+
+    def multiply_links(self, edge: np.ndarray) -> np.ndarray:
+        """The same in any storage."""
+        if not self.inverted:
+            self.invert()
+        out = np.zeros_like(edge)
+        self._multiply_links(edge, out)
+        return out
 
     def level_covariance(self, factor: int) -> np.ndarray:
         """Level blocks of Lam2 C22 Lam2' for one factor of the tail, (L, K, K).
@@ -211,6 +226,14 @@ class _Tail:
 
     def _quadratic(self, edge, first, last, by_level, out) -> None:
         """Half of the quadratic forms in C22 of those links."""
+        raise NotImplementedError
+
+    def _multiply_links(self, edge, out) -> None:
+        """Add C22 e_l at the links of every level."""
+        raise NotImplementedError
+
+    def read_inverse(self, out: np.ndarray) -> None:
+        """C22 as blocks hold Z2'Z2, flat; of a dense tail the lower triangle counts."""
         raise NotImplementedError
 
     def _inverse_at(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -324,6 +347,13 @@ class DenseTail(_Tail):
         dense.multiply_lower(self.reduced, self.diagonal, b, out)
         return out
 
+    def _multiply_links(self, edge, out):
+        lead.multiply_links_dense(self.links, edge, self.reduced, out)
+
+    def read_inverse(self, out: np.ndarray) -> None:
+        """C22 as blocks hold Z2'Z2, flat; its lower triangle counts."""
+        np.copyto(out.reshape(self.size, self.size), self.reduced.T)
+
     def _inverse_at(self, i, j):
         return self.reduced[j, i]
 
@@ -363,6 +393,12 @@ class PanelTail(DenseTail):
             for first, last, _, image in self._images(edge):
                 links.read_panel(b.link_pointers, b.link_index, image, first, last, out)
         return out
+
+    def multiply_links(self, edge: np.ndarray) -> np.ndarray:
+        """The same in any storage."""
+        if not self.inverted:
+            self.invert()
+        return self.link_products(edge)
 
     def _images(self, edge):
         """Panels (first level, last, e_l, e_l C22), in one matrix after the other."""
@@ -427,6 +463,13 @@ class _PatternTail(_Tail):
     def multiply_reduced(self, b: np.ndarray) -> np.ndarray:
         """N b."""
         return self.blocks.multiply_on_pattern(self.reduced, b)
+
+    def _multiply_links(self, edge, out):
+        lead.multiply_links_sparse(self.links, edge, *self.columns, self.inverse, out)
+
+    def read_inverse(self, out: np.ndarray) -> None:
+        """C22 as blocks hold Z2'Z2, on the pattern."""
+        np.copyto(out, self.inverse)
 
     def _inverse_at(self, i, j):
         return self.inverse[self.pattern.locate(i, j)]

@@ -34,11 +34,16 @@ from scipy import sparse
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.generalized.design import GeneralizedDesign
+from mixedext.engine.generalized.effect_roots import EffectRoots
+from mixedext.engine.generalized.mode_factor import ModeFactor
+from mixedext.engine.generalized.row_layout import WeightedBlocks
 
 __all__ = ["LaplaceDeviance", "LaplaceEvaluation", "gradients_by_theta"]
 
 # Decrement of h below which a step is the last; the next would be below rounding.
 LAST_DECREMENT = 1e-13
+# Decrement of the next step, foreseen from those of the last two, that is not worth it.
+NEXT_DECREMENT = 1e-23
 # Decrement below which a family that is not log-concave gets its observed weights.
 NEARLY = 1e-2
 MOST_ITERATIONS = 200
@@ -73,13 +78,25 @@ class LaplaceDeviance:
         self.n_kappa = rows.family.n_dispersion
         self.n_psi = self.n_theta + self.rank + self.n_kappa
         self.expected = laplace == "expected" and not rows.family.canonical
-        self._blocks = design.weighted
-        self._factor = Factor(self._blocks.blocks)
-        self._other_blocks, self._other_factor = self._blocks, self._factor
+        self.z_rows = design.layout.rows()
+        self.factor = ModeFactor(WeightedBlocks(design.blocks))
+        self.other_factor = self.factor
         if self.expected:
-            self._other_blocks = design.weighted.another()
-            self._other_factor = Factor(self._other_blocks.blocks)
-        self._owner: Any = None
+            self.other_factor = ModeFactor(WeightedBlocks(design.blocks))
+        self.owner: Any = None
+        structures: Any = self.parameters.structures
+        # one effect a level: theta are standard deviations
+        self.is_scalar = design.layout.is_scalar and all(
+            s.k == s.n_theta == 1
+            and s.linear
+            and (s.lam_basis[0, 0, 0], s.covariance_basis[0, 0, 0]) == (1.0, 1.0)
+            for s in structures
+        )
+        if self.is_scalar:
+            of_factor = np.zeros(len(design.blocks.factors), np.intp)
+            for term in range(len(structures)):
+                of_factor[design.place[term][0]] = term
+            self._term_of_effect = of_factor[design.layout.factor]
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Theta, coefficients and kappa."""
@@ -98,26 +115,45 @@ class LaplaceDeviance:
         """
         return LaplaceEvaluation(self, np.array(psi, float), modes)
 
-    def factor(self, weights: np.ndarray, lams: list[np.ndarray]) -> bool:
-        """Factor Lam'Z'W Z Lam + I; whether it is positive definite."""
-        self._owner = None
-        self._blocks.fill(weights)
-        return self._factor.update_effects(lams)
+    def factor_rows(self, weights: np.ndarray) -> bool:
+        """Factor M for weights (n,); whether it is positive definite."""
+        self.owner = None
+        self.factor.blocks.fill(self.z_rows, weights)
+        return self.factor.update()
 
-    def factor_other(self, weights: np.ndarray, lams: list[np.ndarray]) -> bool:
+    def factor_others(self, weights: np.ndarray) -> bool:
         """The same for the weights of the determinant, where these are others."""
-        self._other_blocks.fill(weights)
-        return self._other_factor.update_effects(lams)
+        self.other_factor.blocks.fill(self.z_rows, weights)
+        return self.other_factor.update()
 
-    def floor_roots(self, lams: list[np.ndarray]) -> None:
-        """Factor once more where derivatives need variances of the tail that are not zero.
+    @cached_property
+    def _block_factors(self):
+        """Factors by blocks of Z'WZ: those of the modes and of the determinant."""
+        blocks = [WeightedBlocks(self.design.blocks) for _ in range(1 + self.expected)]
+        return [(own, Factor(own.blocks)) for own in blocks]
 
-        What that changes is below rounding.
+    def block_factor(
+        self, weights: np.ndarray, lams: list[np.ndarray], other: bool = False
+    ) -> Factor:
+        """The factor of Lam'Z'WZ Lam + I from which covariances of effects are read.
+
+        Parameters
+        ----------
+        weights : ndarray
+            W, (n,).
+        lams : list of ndarray
+            Factors of the covariances by grouping factor.
+        other : bool
+            Whether it is that of the determinant.
         """
-        if self._factor.singular_tail:
-            self._factor.update_effects(lams, floor=True)
-            if self.expected:
-                self._other_factor.update_effects(lams, floor=True)
+        blocks, factor = self._block_factors[-1 if other else 0]
+        blocks.fill(self.z_rows, weights, scaled=False)
+        factor.update_effects(lams)
+        if factor.singular_tail:
+            # derivatives need variances of the tail that are not zero; what that changes
+            # is below rounding
+            factor.update_effects(lams, floor=True)
+        return factor
 
 
 class LaplaceEvaluation:
@@ -147,6 +183,7 @@ class LaplaceEvaluation:
         design, rows = deviance.design, deviance.rows
         theta, beta, self.kappa = deviance.split(psi)
         self.lams = design.factor_lams(deviance.parameters.lams(theta))
+        self.roots = EffectRoots(design.layout, self.lams)
         self._fixed = design.x @ beta
         if design.offset is not None:
             self._fixed += design.offset
@@ -156,63 +193,67 @@ class LaplaceEvaluation:
             if not self._stand():
                 self.reason = "the conditional modes of some levels are not strict ones"
                 return
-            log_det = deviance._other_factor.log_det
+            log_det = deviance.other_factor.log_det
             value = 2.0 * (self._h + rows.constant(self.kappa)) + log_det
         if np.isfinite(value):
             self.value = float(value)
 
     # ---- conditional modes ----
 
-    def _at(self, u, effects):
-        """h and the terms of the likelihood at modes."""
-        eta = self._fixed + self.deviance.design.z @ effects
-        loss, slope, weight = self.deviance.rows.newton(eta, self.kappa)
-        return loss + 0.5 * (u @ u), eta, slope, weight
+    def _at(self, u):
+        """h and the terms of the likelihood at modes, and the slope A's + u of h."""
+        rows, z_rows = self.deviance.rows, self.deviance.z_rows
+        eta, slope, weight = np.empty((3, z_rows.n))
+        projected = np.empty(z_rows.q)
+        loss = z_rows.look(
+            rows.kernel,
+            *rows.arrays,
+            rows.kappa(self.kappa),
+            self._fixed,
+            u,
+            eta=eta,
+            slope=slope,
+            curvature=weight,
+            projected=projected,
+        )
+        projected += u
+        return loss + 0.5 * (u @ u), eta, weight, projected
 
     def _find_modes(self, modes):
         """Penalized Newton iterations with halving; whether they have converged."""
-        deviance, design = self.deviance, self.deviance.design
-        q = design.z.shape[1]
-        u = np.zeros(q) if modes is None else modes
-        effects = design.times_lam(self.lams, u)
-        h, eta, slope, weight = self._at(u, effects)
+        deviance, q = self.deviance, self.deviance.z_rows.q
+        deviance.owner = None
+        deviance.z_rows.take(self.roots.padded)
+        u = np.zeros(q) if modes is None else self.roots.turned(modes)
+        h, eta, weight, slope = self._at(u)
         if not np.isfinite(h) and modes is not None:
-            u = effects = np.zeros(q)
-            h, eta, slope, weight = self._at(u, effects)
+            u = np.zeros(q)
+            h, eta, weight, slope = self._at(u)
         if not np.isfinite(h):
             self.reason = "the linear predictor of the fixed effects is out of range"
             return False
         concave = deviance.rows.family.log_concave
-        decrement = np.inf
+        decrement, previous = np.inf, 0.0
         for _ in range(MOST_ITERATIONS):
             self.iterations += 1
             newton = concave or decrement <= NEARLY
             w = weight
             if not concave and (decrement > NEARLY or (weight < 0).any()):
                 w = deviance.rows.expected_weight(eta, self.kappa)
-                if decrement <= NEARLY and deviance.factor(weight, self.lams):
+                if decrement <= NEARLY and deviance.factor_rows(weight):
                     w = weight
-            if not deviance.factor(w, self.lams):
+            if not deviance.factor_rows(w):
                 if not concave:
                     w = deviance.rows.expected_weight(eta, self.kappa)
-                if concave or not deviance.factor(w, self.lams):
+                if concave or not deviance.factor_rows(w):
                     self.reason = "the conditional modes cannot be found: no finite weights"
                     return False
-            slopes = design.zt @ slope
-            working = design.zt @ (w * (eta - self._fixed)) - slopes
-            lead, tail = design.split(working[:, None])
-            found = deviance._factor.respond(lead, tail)
-            other = design.times_lam(
-                self.lams, design.joined(*found.response)[:, 0], transpose=True
-            )
-            target = design.joined(*found.effect)[:, 0]
-            step, move = other - u, target - effects
-            decrement = -(design.times_lam(self.lams, slopes, transpose=True) + u) @ step
+            step = -deviance.factor.solve(slope)
+            decrement = -(slope @ step)
             length = 1.0
             while True:
-                new_u = u + length * step if length < 1 else other
-                new_effects = effects + length * move if length < 1 else target
-                state = self._at(new_u, new_effects)
+                new_u = u + length * step
+                state = self._at(new_u)
                 bound = h - SUFFICIENT * length * decrement + 1e-13 * abs(h)
                 if state[0] <= bound:
                     break
@@ -222,39 +263,52 @@ class LaplaceEvaluation:
                     if decrement > 1e-6 * (1.0 + abs(h)):
                         self.reason = "the search for the conditional modes has failed"
                         return False
-                    state = h, eta, slope, weight
-                    new_u, new_effects, decrement = u, effects, 0.0
+                    state = h, eta, weight, slope
+                    new_u, decrement = u, 0.0
                     break
-            u, effects = new_u, new_effects
-            h, eta, slope, weight = state
+            u = new_u
+            h, eta, weight, slope = state
             # a step by expected weights leaves an error of first order in the determinant
             if newton and decrement < LAST_DECREMENT:
                 break
+            # Newton steps square the error: with one before, how far tells what comes next
+            if concave and length == 1.0 and decrement**3 < NEXT_DECREMENT * previous**2:
+                break
+            previous = decrement if length == 1.0 else 0.0
         else:
             self.reason = "the conditional modes have not converged"
             return False
-        self.modes, self.effects, self.eta, self._h = u, effects, eta, h
-        self.weight = weight
+        u = self.roots.settled(u)
+        self.modes, self.effects = self.roots.turned_back(u), self.roots.times(u)
+        self.eta, self._h, self.weight = eta, h, weight
         return True
 
     def _stand(self):
         """Factor at the modes; whether these are strict minima of h."""
         deviance = self.deviance
-        if not deviance.factor(self.weight, self.lams):
+        if not deviance.factor_rows(self.weight):
             return False
-        if deviance.expected:
-            expected = deviance.rows.expected_weight(self.eta, self.kappa)
-            if not deviance.factor_other(expected, self.lams):
-                return False
-        deviance._owner = self
+        if deviance.expected and not deviance.factor_others(self._other_weight):
+            return False
+        deviance.owner = self
         return True
+
+    @cached_property
+    def _other_weight(self):
+        """W of the determinant."""
+        if not self.deviance.expected:
+            return self.weight
+        return self.deviance.rows.expected_weight(self.eta, self.kappa)
+
+    def _return(self):
+        """Let the deviance stand here once more, if it has left."""
+        if self.deviance.owner is not self:
+            self.deviance.z_rows.take(self.roots.padded)
+            self._stand()
 
     def stand(self) -> Factor:
         """The factor of Lam'Z'W Z Lam + I, W observed, at this psi."""
-        if self.deviance._owner is not self:
-            self._stand()
-        self.deviance.floor_roots(self.lams)
-        return self.deviance._factor
+        return self.deviance.block_factor(self.weight, self.lams)
 
     # ---- derivatives ----
 
@@ -265,15 +319,39 @@ class LaplaceEvaluation:
         return deviance.rows.derivatives(self.eta, self.kappa, deviance.expected)
 
     @cached_property
+    def _forms(self):
+        """v, and sum_l [N_V Lam]_ll of every grouping factor."""
+        self._return()
+        deviance = self.deviance
+        variance, sums = np.empty(deviance.z_rows.n), np.empty_like(self.roots.padded)
+        deviance.z_rows.forms(
+            deviance.other_factor.inverse(), self._other_weight, variance, sums
+        )
+        return variance, sums
+
+    @property
     def variance_eta(self) -> np.ndarray:
         """v, variance of the linear predictor given y and psi, (n,)."""
-        self.stand()
-        return self.deviance.design.row_forms.of(self.deviance._other_factor)
+        return self._forms[0]
 
     @cached_property
     def _slopes(self):
         """S = Z's, (q,)."""
-        return self.deviance.design.zt @ self.terms.slope
+        return self.deviance.z_rows.project(self.terms.slope, False)
+
+    def _response(self, solved, left):
+        """(I + N Sigma)^-1 z from M^-1 Lam'z: over Lam', or what is left of z.
+
+        Lam'(I + N Sigma)^-1 = M^-1 Lam', so dividing by Lam' loses nothing where it is well
+        conditioned; elsewhere take off of z what is explained, ``left()``.
+        """
+        good = self.roots.invertible
+        if good is None:
+            return self.roots.divide_transposed(solved)
+        out = left()
+        if good.any():
+            out[good] = self.roots.divide_transposed(solved)[good]
+        return out
 
     @cached_property
     @FAR_OUT
@@ -282,16 +360,16 @@ class LaplaceEvaluation:
 
         The last is without that of the likelihood itself; None where there is none.
         """
-        deviance, design = self.deviance, self.deviance.design
-        factor, terms = self.stand(), self.terms
-        variance = self.variance_eta
+        deviance, terms = self.deviance, self.terms
+        z_rows, variance = deviance.z_rows, self.variance_eta
         third = terms.expected_third if deviance.expected else terms.third
         bent = third * variance
-        cross = (design.zt @ bent)[:, None]
-        found = factor.respond(*design.split(cross))
-        moved = design.joined(*found.response)[:, 0]
-        change = design.z @ design.joined(*found.effect)[:, 0]
-        by_eta = 2.0 * terms.slope + bent - terms.weight * change
+        self._return()
+        solved = deviance.factor.solve(z_rows.project(bent, True))
+        change = z_rows.predict(solved, True)
+        rest = bent - terms.weight * change
+        moved = self._response(solved, lambda: z_rows.project(rest, False))
+        by_eta = 2.0 * terms.slope + rest
         if not deviance.n_kappa:
             return moved, by_eta, None
         weight_kappa = terms.expected_kappa if deviance.expected else terms.weight_kappa
@@ -332,13 +410,13 @@ class LaplaceEvaluation:
         deviance, design = self.deviance, self.deviance.design
         theta, _, _ = deviance.split(self.psi)
         moved, by_eta, by_kappa = self._by_rows
-        self.stand()
+        factor = deviance.block_factor(self._other_weight, self.lams, deviance.expected)
         owner = np.zeros(design.z.shape[1], np.intp)
         owner[design.z.indices] = np.repeat(codes, np.diff(design.z.indptr))
         parts = []
         for term, (s, own) in enumerate(deviance.parameters.parts(theta)):
             number, columns = design.place[term]
-            blocks = deviance._other_factor.level_curvature(number)[:, columns, columns]
+            blocks = factor.level_curvature(number)[:, columns, columns]
             left, right = design.of_term(term, self._slopes), design.of_term(term, moved)
             mixed = (left + right)[:, :, None] * left[:, None, :]
             blocks = blocks - 0.5 * (mixed + mixed.transpose(0, 2, 1))
@@ -361,27 +439,26 @@ class LaplaceEvaluation:
         """The model of the Hessian; sets what the moves of the modes are made of."""
         scores = self._first[1]
         deviance, design = self.deviance, self.deviance.design
-        factor, terms, parts = self.stand(), self.terms, deviance.parameters
+        terms, parts, z_rows = self.terms, deviance.parameters, deviance.z_rows
         theta, _, _ = deviance.split(self.psi)
-        by_x = terms.weight[:, None] * design.x
         directions = self._directions(theta, self._slopes)
-        along = design.z @ directions
-        columns = [design.zt @ by_x, design.zt @ (terms.weight[:, None] * along)]
-        if deviance.n_kappa:
-            columns.append((design.zt @ terms.slope_kappa)[:, None])
-        crosses = np.concatenate(columns, axis=1)
-        lead, tail = design.split(crosses)
-        found = factor.respond(np.ascontiguousarray(lead), np.ascontiguousarray(tail))
-        response = design.joined(*found.response)
-        effect = design.joined(*found.effect)
-        self._moves = directions, response, effect
         p, g = design.rank, directions.shape[1]
+        crosses = np.empty((len(directions), p + g + deviance.n_kappa))
+        z_rows.crosses(terms.weight, design.x, directions, crosses)
+        if deviance.n_kappa:
+            crosses[:, -1] = z_rows.project(terms.slope_kappa, False)
+        self._return()
+        solved = deviance.factor.solve(self.roots.transposed_times(crosses))
+        effect = self.roots.times(solved)
+        response = self._response(solved, lambda: crosses - self._grams(effect))
+        self._moves = directions, response, effect
         n, t = deviance.n_psi, deviance.n_theta
         information = directions.T @ response[:, p : p + g]
         hessian = np.zeros((n, n))
         hessian[:t, :t] = parts.along_curves(theta, scores, information).hessian
         jacobian = parts.jacobian(theta)
         mixed = jacobian.T @ (2.0 * directions.T @ response[:, :p])
+        by_x = terms.weight[:, None] * design.x
         square = 2.0 * (design.x.T @ by_x - effect[:, :p].T @ crosses[:, :p])
         hessian[t : t + p, t : t + p] = square
         hessian[:t, t : t + p], hessian[t : t + p, :t] = mixed, mixed.T
@@ -397,27 +474,36 @@ class LaplaceEvaluation:
             hessian[-1, -1] = 2.0 * np.squeeze(own)
         return hessian
 
+    def _grams(self, effect):
+        """Z'WZ times effects, (q, R)."""
+        out = np.empty_like(effect)
+        none = np.empty((self.deviance.z_rows.n, 0))
+        self.deviance.z_rows.crosses(self.terms.weight, none, effect, out)
+        return out
+
     def _directions(self, theta, slopes):
         """-E_r S of every direction E_r in which a covariance may change, (q, n_gamma)."""
         design, parts = self.deviance.design, self.deviance.parameters
         out = np.zeros((len(slopes), sum(s.n_gamma for s in parts.structures)))
-        lead, tail = design.split(out)
+        if self.deviance.is_scalar:
+            out[np.arange(len(slopes)), self.deviance._term_of_effect] = -slopes
+            return out
         for term, (s, own) in enumerate(parts.parts(theta)):
             basis = s.covariance_basis if s.linear else s.tangent(own)
             number, columns = design.place[term]
-            vectors = -np.einsum("rab,lb->lar", basis, design.of_term(term, slopes))
-            at = parts.gamma_slices[term]
-            if number == 0:
-                lead[:, columns, at] = vectors
-            else:
-                rows = design.blocks.tail_columns(number - 1)[:, columns]
-                tail[rows, at] = vectors
+            at = design.layout.level_columns[number][:, columns]
+            out[at, parts.gamma_slices[term]] = -np.einsum("rab,lb->lar", basis, slopes[at])
         return out
 
     def _scores(self, slopes, moved):
         """d D / d Sigma of every term."""
         design = self.deviance.design
-        curvature = self.deviance._other_factor.curvature
+        curvature = self.roots.divided_sums(self._forms[1])
+        if self.deviance.is_scalar:
+            at, count = self.deviance._term_of_effect, self.deviance.n_theta
+            explained = np.bincount(at, slopes * (slopes + moved), count)
+            own = [curvature[design.place[i][0]] for i in range(count)]
+            return [c - e for c, e in zip(own, explained, strict=True)]
         out = []
         for term in range(len(self.deviance.parameters.structures)):
             number, columns = design.place[term]

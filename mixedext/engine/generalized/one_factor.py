@@ -60,18 +60,10 @@ def is_one_factor(design: GeneralizedDesign) -> bool:
 
 def _levels(design):
     """Level of every row, (n,); None where that is not all of the random effects."""
-    if len(design.blocks.factors) != 1 or design.tail.shape[0]:
+    if len(design.blocks.factors) != 1 or design.blocks.tail_size:
         return None
-    z, width = design.z, design.blocks.lead_gram.shape[1]
-    count = np.diff(z.indptr)
-    if width == 1 and (count == 1).all():
-        return z.indices
-    level = np.zeros(design.nobs, np.int64)
-    filled = np.flatnonzero(count)
-    level[filled] = z.indices[z.indptr[filled]] // width
-    if not np.array_equal(np.repeat(level, count), z.indices // width):
-        return None
-    return level
+    width = design.blocks.lead_gram.shape[1]
+    return design.layout.index[::width] // width
 
 
 def _padded(a, order):
@@ -166,13 +158,7 @@ class OneFactorDeviance:
         entries = np.ones(n, bool), level, np.arange(n + 1)
         found = sparse.csr_array(entries, shape=(n, self.n_levels)).tocsc()
         order, self._start = found.indices.astype(np.int64), found.indptr.astype(np.int64)
-        own = design.z
-        if self.k == 1 and own.nnz == n:
-            z = own.data[:, None]
-        else:
-            z = np.zeros((n, self.k))
-            row = np.repeat(np.arange(n), np.diff(own.indptr))
-            z[row, own.indices % self.k] = own.data
+        z = design.layout.z.reshape(n, self.k)
         if self.reverses:
             z = z[:, ::-1]
         self._order = order

@@ -22,10 +22,12 @@ __all__ = ["SearchEnd", "search_minimum"]
 # then foreseen is not below the second.
 LAST_FALL, NO_FALL = 1e-9, 1e-13
 MOST_EVALUATIONS = 200
-FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 4.0, 1e-9, 1e3
+FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 6.0, 1e-9, 1e3
 # Shares of the fall foreseen below which a step is refused, the radius falls, or it grows.
 REFUSED, POOR, GOOD = 1e-4, 0.25, 0.75
-SECANT_LEAST = 1e-8
+# Cosine of a step and what it has shown of the Hessian, below which that is not taken: the
+# rank-one update divides by it, and the model without it is a good one.
+SECANT_LEAST = 0.3
 LEAST_SCALE = 1e-8
 
 

@@ -86,8 +86,11 @@ def judge(
     size = np.sqrt(np.maximum(np.abs(np.diag(found.hessian)), 1e-300))
     slopes = np.abs(found.gradient / size)
     limit = at_limit(deviance, found.psi)
-    if limit:  # kappa runs on, slope and curvature fall off with it, to nothing at last
-        hessian, slopes = hessian[:-1, :-1], slopes[:-1]
+    # what runs on, as kappa does, has slope and curvature that fall off to nothing at last
+    moves = ~_without_room(deviance, found.psi)
+    if limit:
+        moves[-1] = False
+    hessian, slopes = hessian[np.ix_(moves, moves)], slopes[moves]
     gradient = float(slopes.max(initial=0.0))
     unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))
     curvature = float(np.linalg.eigvalsh(unit)[0]) if np.isfinite(unit).all() else np.nan
@@ -117,6 +120,17 @@ def judge(
     else:
         status, text = "interior", "an ordinary minimum of the deviance"
     return _verdict(status, gradient, end, curvature, text, singular, flat), separation
+
+
+def _without_room(deviance, psi):
+    """Which parameters are at a limit of their range, such as log 0, (n_psi,)."""
+    out = np.zeros(len(psi), bool)
+    theta, _, _ = deviance.split(psi)
+    parts = deviance.parameters.parts(theta)
+    for at, (s, own) in zip(deviance.parameters.theta_slices, parts, strict=True):
+        if not s.linear:
+            out[at] = s.at_limit(own)
+    return out
 
 
 def _verdict(status, gradient, end, curvature, text, singular=False, flat=False):

@@ -16,3 +16,9 @@ cdef class RowFamily:
 
 
 cdef Rows read_rows(const double[::1] y, trials, weight, count, double kappa)
+
+
+cdef double newton_rows(
+    RowFamily family, Py_ssize_t n, const double* eta, const Rows* rows, double* slope,
+    double* curvature,
+) except? -1 nogil

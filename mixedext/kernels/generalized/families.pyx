@@ -450,46 +450,52 @@ def newton_terms(
     slope, curvature : ndarray
         Filled, (n,).
     """
-    cdef Py_ssize_t n = len(eta), first = 0, size, i
-    cdef double total = 0.0, part
-    cdef double loss[512]
-    cdef Rows rows, own
-    cdef Terms out
-    if n == 0:
+    cdef Rows rows
+    cdef double loss
+    if len(eta) == 0:
         return 0.0
     rows = read_rows(y, trials, weight, count, kappa)
-    out.third = out.expected = out.expected_third = NULL
-    out.loss_kappa = out.slope_kappa = out.weight_kappa = out.expected_kappa = NULL
-    if family.kind == PYTHON:
-        values = np.empty(n)
-        return _newton_python(family, eta, &rows, values, slope, curvature)
     with nogil:
-        while first < n:
-            size = min(512, n - first)
-            own = rows_from(&rows, first)
-            out.loss, out.slope, out.weight = loss, &slope[first], &curvature[first]
-            family.terms(size, &eta[first], &own, &out)
-            part = 0.0
-            for i in range(size):
-                part += loss[i]
-            total += part
-            first += size
+        loss = newton_rows(family, len(eta), &eta[0], &rows, &slope[0], &curvature[0])
+    return loss
+
+
+cdef double newton_rows(
+    RowFamily family, Py_ssize_t n, const double* eta, const Rows* rows, double* slope,
+    double* curvature,
+) except? -1 nogil:
+    """Sum of l less its constant, and s and W of every row, in place."""
+    cdef Py_ssize_t first = 0, size, i
+    cdef double total = 0.0, part
+    cdef double[512] loss
+    cdef Rows own
+    cdef Terms out
+    memset(&out, 0, sizeof(Terms))
+    if family.kind == PYTHON:
+        with gil:
+            values = np.empty(n)
+            return _newton_python(family, n, eta, rows, values, slope, curvature)
+    while first < n:
+        size = min(512, n - first)
+        own = rows_from(rows, first)
+        out.loss, out.slope, out.weight = loss, slope + first, curvature + first
+        family.terms(size, eta + first, &own, &out)
+        part = 0.0
+        for i in range(size):
+            part += loss[i]
+        total += part
+        first += size
     return total
 
 
-cdef _newton_python(
-    RowFamily family,
-    const double[::1] eta,
-    const Rows* rows,
-    double[::1] loss,
-    double[::1] slope,
-    double[::1] curvature,
-):
+cdef double _newton_python(
+    RowFamily family, Py_ssize_t n, const double* eta, const Rows* rows,
+    double[::1] loss, double* slope, double* curvature,
+) except? -1:
     cdef Terms out
-    out.third = out.expected = out.expected_third = NULL
-    out.loss_kappa = out.slope_kappa = out.weight_kappa = out.expected_kappa = NULL
-    out.loss, out.slope, out.weight = &loss[0], &slope[0], &curvature[0]
-    _call_python(family.python, len(eta), &eta[0], rows, &out)
+    memset(&out, 0, sizeof(Terms))
+    out.loss, out.slope, out.weight = &loss[0], slope, curvature
+    _call_python(family.python, n, eta, rows, &out)
     return float(np.sum(np.asarray(loss)))
 
 

@@ -30,6 +30,10 @@ class Unstructured(LinearStructure):
     def n_gamma(self) -> int:
         return self.k * (self.k + 1) // 2
 
+    def lam(self, theta: ArrayLike) -> np.ndarray:
+        theta = np.asarray(theta, float)
+        return theta[:, None] if self.k == theta.ndim == 1 else super().lam(theta)
+
     @cached_property
     def lam_basis(self) -> np.ndarray:
         pairs = [(a, b) for b in range(self.k) for a in range(b, self.k)]
@@ -44,12 +48,21 @@ class Unstructured(LinearStructure):
         return np.maximum(basis, basis.transpose(0, 2, 1))
 
     def jacobian(self, theta: ArrayLike) -> np.ndarray:
+        if self.k == 1:
+            return 2 * np.asarray(theta, float).reshape(1, 1)
         # d (lam lam')_ij / d lam_ab = [i = a] lam_jb + [j = a] lam_ib
         lam = self.lam(theta)
         a, b = self.places
         i, j = a[:, None], b[:, None]
         return (i == a) * lam[j, b] + (j == a) * lam[i, b]
 
+    def gradient(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
+        if self.k == 1:
+            return 2 * np.asarray(theta, float) * score[0]
+        return super().gradient(theta, score)
+
     def bend(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
+        if self.k == 1:
+            return 2 * np.asarray(score)
         a, b = self.places
         return 2 * np.where(b[:, None] == b, np.asarray(score)[a[:, None], a], 0.0)

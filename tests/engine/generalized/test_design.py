@@ -1,15 +1,14 @@
-"""Rows of generalized models: units, and blocks by weights."""
+"""Rows of generalized models in the engine's units."""
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 from mixedext.engine.generalized.design import prepare_rows
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 from mixedext.specification.families.likelihood import LikelihoodRows
 from mixedext.specification.families.registry import family_of
 from mixedext.specification.families.response import RowResponse
-from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
+from mixedext.specification.terms.random_terms import RandomTerm
 
 
 def _rows(n=120, seed=0):
@@ -17,58 +16,6 @@ def _rows(n=120, seed=0):
     x = np.column_stack([np.ones(n), rng.normal(5, 1, n), rng.normal(size=n)])
     codes = [rng.permutation(np.arange(n) % m) for m in (15, 7, 4)]
     return rng, x, codes
-
-
-def _cases():
-    _rng, x, (g, h, k) = _rows()
-    spread = sparse.csr_array(sparse.random(len(x), 9, 0.3, random_state=1))
-    return {
-        "one": [RandomTerm(g, x[:, :2], "g")],
-        "crossed": [RandomTerm(g, None, "g"), RandomTerm(h, None, "h")],
-        "slopes": [RandomTerm(g, x[:, :2], "g"), RandomTerm(k, x[:, [0, 2]], "k")],
-        "same factor": [RandomTerm(g, None, "g"), RandomTerm(g, x[:, 1], "g")],
-        "three": [RandomTerm(c, None, f"c{i}") for i, c in enumerate((g, h, k))],
-        "spread": [RandomTerm(g, x[:, :2], "g"), SparseTerm(spread, "s")],
-        "spread alone": [SparseTerm(spread, "s")],
-    }
-
-
-@pytest.mark.parametrize("name", _cases())
-@pytest.mark.parametrize("storage", [None, "dense", "sparse"])
-def test_blocks_are_those_of_weighted_rows(name, storage):
-    rng, x, _ = _rows()
-    if storage == "sparse" and "spread" in name:
-        pytest.skip("the pattern of a small tail does not know a spread factor")
-    design = prepare_rows(x, _cases()[name], storage=storage)
-    weights = rng.uniform(-0.5, 2, len(x))
-    design.weighted.fill(weights)
-    blocks = design.weighted.blocks
-    z = design.z.toarray()
-    gram = z.T @ (weights[:, None] * z)
-    levels, width = blocks.lead_gram.shape[:2]
-    head = levels * width
-    dense = np.zeros_like(gram)
-    for level in range(levels):
-        at = slice(level * width, (level + 1) * width)
-        dense[at, at] = blocks.lead_gram[level]
-        for t in range(blocks.link_pointers[level], blocks.link_pointers[level + 1]):
-            dense[head + blocks.link_index[t], at] = blocks.link_value[t]
-            dense[at, head + blocks.link_index[t]] = blocks.link_value[t]
-    dense[head:, head:] = blocks.multiply_on_pattern(
-        blocks.tail_gram, np.eye(blocks.tail_size)
-    )
-    np.testing.assert_allclose(dense, gram, atol=1e-12 * np.abs(gram).max())
-
-
-def test_two_sets_of_weights_do_not_touch():
-    _, x, _ = _rows()
-    design = prepare_rows(x, _cases()["crossed"])
-    one, other = design.weighted, design.weighted.another()
-    one.fill(np.ones(len(x)))
-    before = one.blocks.tail_gram.copy()
-    other.fill(np.full(len(x), 3.0))
-    np.testing.assert_array_equal(one.blocks.tail_gram, before)
-    np.testing.assert_allclose(other.blocks.tail_gram, 3 * before)
 
 
 def test_the_basis_spans_x_and_drops_what_depends():
@@ -82,8 +29,9 @@ def test_the_basis_spans_x_and_drops_what_depends():
 
 
 def test_lam_and_its_transpose():
-    rng, x, _ = _rows()
-    design = prepare_rows(x, _cases()["slopes"])
+    rng, x, (g, _, k) = _rows()
+    terms = [RandomTerm(g, x[:, :2], "g"), RandomTerm(k, x[:, [0, 2]], "k")]
+    design = prepare_rows(x, terms)
     lams = [np.tril(rng.normal(size=(2, 2))) for _ in range(2)]
     u, v = rng.normal(size=(2, design.z.shape[1]))
     there = design.times_lam(lams, u)
