@@ -37,7 +37,8 @@ def flattened(objective: Any, found: Any) -> Any:
         s.singular(own, NEARLY_SINGULAR) for s, own in objective.parameters.parts(theta)
     ]
     flat = np.concatenate(parts) if parts else theta
-    if not np.abs(flat - theta).max(initial=0.0) > 1e-13:
+    moved = (np.abs(flat - theta) > 1e-13) | ((flat == 0.0) & (theta != 0.0))
+    if not moved.any():
         return None
     psi = np.concatenate([flat, beta, kappa])
     there = objective.evaluate(psi, found.predicted(psi - found.psi))

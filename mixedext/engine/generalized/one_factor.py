@@ -19,13 +19,13 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import linalg
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.generalized.design import GeneralizedDesign
 from mixedext.engine.generalized.quadrature import MOST_COLUMNS, product_rule
 from mixedext.engine.threads import run_pieces, split
-from mixedext.kernels.generalized.one_factor import OneFactor, arranged
+from mixedext.kernels.generalized.one_factor import OneFactor, arranged, sorted_by_level
 
 __all__ = ["OneFactorDeviance", "OneFactorEvaluation", "is_one_factor"]
 
@@ -154,10 +154,7 @@ class OneFactorDeviance:
     def _arrange(self, level):
         """Put the rows of X and Z by level."""
         design, n = self.design, self.design.nobs
-        # rows by level, counted rather than sorted
-        entries = np.ones(n, bool), level, np.arange(n + 1)
-        found = sparse.csr_array(entries, shape=(n, self.n_levels)).tocsc()
-        order, self._start = found.indices.astype(np.int64), found.indptr.astype(np.int64)
+        order, self._start = sorted_by_level(level, self.n_levels)
         z = design.layout.z.reshape(n, self.k)
         if self.reverses:
             z = z[:, ::-1]

@@ -112,6 +112,12 @@ class RowLayout:
             width=np.array([f.width for f in self.blocks.factors], np.int32),
         )
 
+    def sums(self, v: np.ndarray, squared: bool = False) -> np.ndarray:
+        """Z'v of (n,), or the same with the squares of Z's elements, (q,)."""
+        z = self.z**2 if squared else self.z
+        weights = z * np.repeat(v, np.diff(self.pointers))
+        return np.bincount(self.index, weights, self.n_effects)
+
     def matrix(self) -> sparse.csr_array:
         """Z without its zeros, (n, q)."""
         shape = len(self.pointers) - 1, self.n_effects

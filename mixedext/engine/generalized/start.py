@@ -87,10 +87,8 @@ def _least_squares(x, weight, target):
     gram, cross = x.T @ scaled, scaled.T @ target
     if not (np.isfinite(gram).all() and np.isfinite(cross).all()):
         return np.full(x.shape[1], np.nan)
-    try:
-        return linalg.cho_solve(linalg.cho_factor(gram), cross)
-    except linalg.LinAlgError:
-        return np.linalg.lstsq(gram, cross, rcond=None)[0]
+    _, found, failed = linalg.lapack.dposv(gram, cross)
+    return np.linalg.lstsq(gram, cross, rcond=None)[0] if failed else found
 
 
 def moment_start(
@@ -101,10 +99,8 @@ def moment_start(
     with np.errstate(all="ignore"):
         _, slope, weight = deviance.rows.scoring(eta, kappa)
     slope, weight = np.nan_to_num(slope), np.nan_to_num(weight)
-    sums = design.zt @ slope
-    squares = design.zt.copy()
-    squares.data = squares.data**2
-    weights = squares @ weight
+    sums = design.layout.sums(slope)
+    weights = design.layout.sums(weight, squared=True)
     theta = np.zeros(deviance.n_theta)
     for term, s in enumerate(parts.structures):
         own, total = design.of_term(term, sums), design.of_term(term, weights)

@@ -183,11 +183,10 @@ def _levels_are_alike(design, response, term):
     _, columns = design.place[term]
     if columns.stop - columns.start != 1:
         return False
-    sums = [design.zt @ own for own in (np.ones(design.nobs), response.y, response.trials)]
-    squares = design.zt.copy()
-    squares.data = squares.data**2
-    size, y, trials = (design.of_term(term, own)[:, 0] for own in sums)
-    square = design.of_term(term, squares @ np.ones(design.nobs))[:, 0]
+    ones, layout = np.ones(design.nobs), design.layout
+    sums = [layout.sums(own) for own in (ones, response.y, response.trials)]
+    sums.append(layout.sums(ones, squared=True))
+    size, y, trials, square = (design.of_term(term, own)[:, 0] for own in sums)
     used = size != 0
     if not used.any():
         return False

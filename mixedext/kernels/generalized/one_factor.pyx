@@ -76,6 +76,27 @@ cdef void _lay_out(
     w.half_cross = _taken(&memory, k * (p + 1))
 
 
+def sorted_by_level(const int[::1] level, Py_ssize_t n_levels):
+    """Rows sorted by level, and the first of each level's rows there: (n,), (L + 1,)."""
+    cdef Py_ssize_t i, j, n = level.shape[0]
+    order_, start_ = np.empty(n, np.int64), np.zeros(n_levels + 1, np.int64)
+    cdef int64_t[::1] order = order_, start = start_
+    with nogil:
+        for i in range(n):
+            start[level[i] + 1] += 1
+        for j in range(n_levels):
+            start[j + 1] += start[j]
+        for i in range(n):
+            order[start[level[i]]] = i
+            start[level[i]] += 1
+        # every start has moved on to the next
+        for j in range(n_levels, 0, -1):
+            start[j] = start[j - 1]
+        if n_levels:
+            start[0] = 0
+    return order_, start_
+
+
 def arranged(const double[:, :] x, const int64_t[::1] order, const int64_t[::1] start):
     """Columns (n, k) by levels: of each level its rows, column by column; flat, padded.
 

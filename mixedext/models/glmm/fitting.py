@@ -24,7 +24,7 @@ from mixedext.exceptions import (
     SeparationWarning,
     user_stacklevel,
 )
-from mixedext.fitted import FitArguments, Fitted, need_rows
+from mixedext.fitted import FitArguments, Fitted, check_rows
 from mixedext.models.glmm.checks import check_n_agq, refuse_arguments
 from mixedext.models.glmm.covariances import covariance_name, with_covariance
 from mixedext.models.glmm.estimates import Estimates
@@ -159,7 +159,7 @@ def fitted_model(
     **fit_kwargs: Any,
 ) -> Fitted:
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
-    need_rows(model)
+    check_rows(model)
     known = [p for p in inspect.signature(fit).parameters if p not in ("model",)]
     unknown = {n: v for n, v in fit_kwargs.items() if n not in _PASSED_OVER}
     refuse_arguments(unknown, "fit", known[:-1])

@@ -173,7 +173,7 @@ def _texts(rows, heads=None, labels=None):
     cells[:] = rows
     columns = None if heads is None else pd.Index(heads, dtype=object)
     index = None if labels is None else pd.Index(labels, dtype=object)
-    return pd.DataFrame(cells, index=index, columns=columns)
+    return pd.DataFrame(cells, index=index, columns=columns, dtype=object)
 
 
 def _checked_names(given, own, what):
@@ -237,7 +237,7 @@ def _notes(results, parameters):
     if terms:
         yield f"The variance of {', '.join(terms)} runs off."
     k_fe = len(fitted.fixed.names)
-    blank = (parameters["Std.Err."].iloc[k_fe:] == "").any()
+    blank = "" in parameters["Std.Err."].to_list()[k_fe:]
     if blank and own.engine.convergence.is_singular:
         yield "Blank standard errors: the parameter is on the boundary, where it has none."
     elif blank or not own.has_errors:
