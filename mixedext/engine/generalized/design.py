@@ -37,7 +37,7 @@ class GeneralizedDesign:
         Blocks (their values by weights of one), structures of the terms, the basis of X
         and the units of Z; nothing of a response.
     x : ndarray
-        Q, the orthonormal basis of X, (n, rank).
+        Q, the orthonormal basis of X, (n, rank), by columns.
     offset : ndarray or None
         Known part of the linear predictor, (n,).
     layout : RowLayout
@@ -211,9 +211,9 @@ def _transforms(bases, layouts):
 
 
 def _basis_of_rows(rows, bases):
-    """Q; once more orthogonal, which costs no digits of the coefficients."""
+    """Q, by columns; once more orthogonal, which costs no digits of the coefficients."""
     rank = bases.basis.rank
-    out = np.empty((rows.nobs, rank))
+    out = np.empty((rows.nobs, rank), order="F")
     for at, fixed in fixed_chunks(rows, bases):
         out[at] = fixed[:, :rank]
     return out

@@ -115,6 +115,14 @@ class LaplaceDeviance:
         """
         return LaplaceEvaluation(self, np.array(psi, float), modes)
 
+    def evaluate_beside(self, psi: np.ndarray, modes: np.ndarray) -> Any:
+        """The same very near to where the deviance was evaluated last.
+
+        With modes to start from that lack what is of second order in the distance, a step
+        by the factor of there, if it is known, leaves what is of third.
+        """
+        return LaplaceEvaluation(self, np.array(psi, float), modes, beside=True)
+
     def factor_rows(self, weights: np.ndarray) -> bool:
         """Factor M for weights (n,); whether it is positive definite."""
         self.owner = None
@@ -177,7 +185,7 @@ class LaplaceEvaluation:
         Why the value is infinite.
     """
 
-    def __init__(self, deviance, psi, modes):
+    def __init__(self, deviance, psi, modes, beside=False):
         self.deviance, self.psi = deviance, psi
         self.value, self.iterations, self.reason = np.inf, 0, ""
         design, rows = deviance.design, deviance.rows
@@ -188,7 +196,8 @@ class LaplaceEvaluation:
         if design.offset is not None:
             self._fixed += design.offset
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            if not self._find_modes(modes):
+            beside = beside and deviance.owner is not None
+            if not self._find_modes(modes, beside):
                 return
             if not self._stand():
                 self.reason = "the conditional modes of some levels are not strict ones"
@@ -219,7 +228,7 @@ class LaplaceEvaluation:
         projected += u
         return loss + 0.5 * (u @ u), eta, weight, projected
 
-    def _find_modes(self, modes):
+    def _find_modes(self, modes, beside):
         """Penalized Newton iterations with halving; whether they have converged."""
         deviance, q = self.deviance, self.deviance.z_rows.q
         deviance.owner = None
@@ -237,17 +246,10 @@ class LaplaceEvaluation:
         for _ in range(MOST_ITERATIONS):
             self.iterations += 1
             newton = concave or decrement <= NEARLY
-            w = weight
-            if not concave and (decrement > NEARLY or (weight < 0).any()):
-                w = deviance.rows.expected_weight(eta, self.kappa)
-                if decrement <= NEARLY and deviance.factor_rows(weight):
-                    w = weight
-            if not deviance.factor_rows(w):
-                if not concave:
-                    w = deviance.rows.expected_weight(eta, self.kappa)
-                if concave or not deviance.factor_rows(w):
-                    self.reason = "the conditional modes cannot be found: no finite weights"
-                    return False
+            stands = beside and concave and self.iterations == 1
+            if not (stands or self._factor_at(eta, weight, decrement)):
+                self.reason = "the conditional modes cannot be found: no finite weights"
+                return False
             step = -deviance.factor.solve(slope)
             decrement = -(slope @ step)
             length = 1.0
@@ -282,6 +284,20 @@ class LaplaceEvaluation:
         self.modes, self.effects = self.roots.turned_back(u), self.roots.times(u)
         self.eta, self._h, self.weight = eta, h, weight
         return True
+
+    def _factor_at(self, eta, weight, decrement):
+        """Factor for a step; whether that can be done.
+
+        By expected weights where a family that is not log-concave is far from its modes,
+        or where its own do not do.
+        """
+        deviance = self.deviance
+        if deviance.rows.family.log_concave:
+            return deviance.factor_rows(weight)
+        near = decrement <= NEARLY
+        if near and deviance.factor_rows(weight):
+            return True
+        return deviance.factor_rows(deviance.rows.expected_weight(eta, self.kappa))
 
     def _stand(self):
         """Factor at the modes; whether these are strict minima of h."""
@@ -456,7 +472,7 @@ class LaplaceEvaluation:
         information = directions.T @ response[:, p : p + g]
         hessian = np.zeros((n, n))
         hessian[:t, :t] = parts.along_curves(theta, scores, information).hessian
-        jacobian = parts.jacobian(theta)
+        jacobian = self._jacobian
         mixed = jacobian.T @ (2.0 * directions.T @ response[:, :p])
         by_x = terms.weight[:, None] * design.x
         square = 2.0 * (design.x.T @ by_x - effect[:, :p].T @ crosses[:, :p])
@@ -474,10 +490,16 @@ class LaplaceEvaluation:
             hessian[-1, -1] = 2.0 * np.squeeze(own)
         return hessian
 
+    @cached_property
+    def _jacobian(self):
+        """Change by theta along the directions of Sigma, (n_gamma, n_theta)."""
+        theta, _, _ = self.deviance.split(self.psi)
+        return self.deviance.parameters.jacobian(theta)
+
     def _grams(self, effect):
         """Z'WZ times effects, (q, R)."""
         out = np.empty_like(effect)
-        none = np.empty((self.deviance.z_rows.n, 0))
+        none = np.empty((self.deviance.z_rows.n, 0), order="F")
         self.deviance.z_rows.crosses(self.terms.weight, none, effect, out)
         return out
 
@@ -528,11 +550,8 @@ class LaplaceEvaluation:
         """Change of Lam u^ by theta, the coefficients and kappa, (q, n_psi)."""
         hessian = self.hessian
         directions, _, effect = self._moves
-        theta, _, _ = self.deviance.split(self.psi)
         p, g = self.deviance.rank, directions.shape[1]
-        by_covariance = (
-            directions - effect[:, p : p + g]
-        ) @ self.deviance.parameters.jacobian(theta)
+        by_covariance = (directions - effect[:, p : p + g]) @ self._jacobian
         others = -effect[:, :p], -effect[:, p + g :]
         return np.concatenate([by_covariance, *others], axis=1).reshape(-1, len(hessian))
 
@@ -552,9 +571,7 @@ class LaplaceEvaluation:
         by_theta, by_beta, kappa = deviance.split(step)
         other = design.factor_lams(deviance.parameters.lams(theta + by_theta))
         change = [new - old for new, old in zip(other, self.lams, strict=True)]
-        along = np.concatenate(
-            [by_beta, self.deviance.parameters.jacobian(theta) @ by_theta, kappa]
-        )
+        along = np.concatenate([by_beta, self._jacobian @ by_theta, kappa])
         moved = response @ along
         out = self.modes - design.times_lam(change, slopes, transpose=True)
         return out - design.times_lam(self.lams, moved, transpose=True)

@@ -32,12 +32,13 @@ def observed_information(deviance: Any, evaluation: Any) -> np.ndarray:
     size = np.abs(np.diag(evaluation.hessian))
     size = np.maximum(size, 1e-10 * size.max(initial=1e-300))
     out = np.empty((n, n))
+    evaluate = getattr(deviance, "evaluate_beside", deviance.evaluate)
     for j in range(n):
         step = np.zeros(n)
         step[j] = LENGTH / np.sqrt(size[j])
         sides = []
         for sign in (1.0, -1.0):
-            beside = deviance.evaluate(psi + sign * step, evaluation.predicted(sign * step))
+            beside = evaluate(psi + sign * step, evaluation.predicted(sign * step))
             finite = np.isfinite(beside.value)
             sides.append(beside.gradient if finite else np.full(n, np.nan))
         out[j] = (sides[0] - sides[1]) / (2.0 * step[j])

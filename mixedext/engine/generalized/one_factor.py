@@ -365,8 +365,16 @@ class OneFactorEvaluation:
             parts.append(np.atleast_1d(sums["by_kappa"] + 2.0 * constant))
         return np.concatenate(parts)
 
-    def _basis(self, theta):
+    @cached_property
+    def _jacobian(self):
+        """Change by theta along the directions of Sigma, (n_gamma, n_theta)."""
+        theta, _, _ = self.deviance.split(self.psi)
+        return self.deviance.parameters.jacobian(theta)
+
+    @cached_property
+    def _basis(self):
         """Directions of Sigma of all columns, (n_gamma, K K)."""
+        theta, _, _ = self.deviance.split(self.psi)
         deviance, k = self.deviance, self.deviance.k
         parameters = deviance.parameters
         out = np.zeros((sum(s.n_gamma for s in parameters.structures), k, k))
@@ -390,7 +398,7 @@ class OneFactorEvaluation:
             out[0, 0] = change**2 * sums["information"][0, 0] + 2.0 * self._score[0, 0]
             out[0, 1:] = (-2.0 * change) * sums["mixed"][0, 0]
         else:
-            basis, jacobian = self._basis(theta), deviance.parameters.jacobian(theta)
+            basis, jacobian = self._basis, self._jacobian
             quartic = sums["information"].reshape(-1)[deviance._quartic]
             information = basis @ quartic @ basis.T
             scores = [self._score[place, place] for place in deviance._places]
@@ -413,9 +421,7 @@ class OneFactorEvaluation:
         if deviance.is_scalar:
             along = 2.0 * theta * by_theta
         else:
-            along = (self.deviance.parameters.jacobian(theta) @ by_theta) @ self._basis(
-                theta
-            )
+            along = (self._jacobian @ by_theta) @ self._basis
         slopes, response, normal = self._levels
         lam = self._lam
         if deviance.reverses:  # rows of lam belong to columns of Z

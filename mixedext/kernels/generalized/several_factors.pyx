@@ -16,6 +16,11 @@ from mixedext.kernels.generalized.likelihood_rows cimport Rows
 import numpy as np
 
 
+# Rows that are laid side by side.
+cdef enum:
+    AT_ONCE = 32
+
+
 cdef class SeveralFactors:
     """Rows of Z and of A = Z Lam.
 
@@ -217,6 +222,15 @@ cdef class SeveralFactors:
             sums[:] = 0.0
             for i in range(self.n):
                 start, stop = pointers[i], pointers[i + 1]
+                if self.scalar and stop - start == 2:  # the commonest case
+                    e, g = start, start + 1
+                    x = known[target[0]] * a[e] + known[target[1]] * a[g]
+                    y = known[target[1]] * a[e] + known[target[2]] * a[g]
+                    target += 3
+                    variance[i] = a[e] * x + a[g] * y
+                    sums[factor[index[e]], 0, 0] += z[e] * weights[i] * x
+                    sums[factor[index[g]], 0, 0] += z[g] * weights[i] * y
+                    continue
                 for e in range(start, stop):
                     y = 0.0
                     for g in range(start, e):
@@ -241,7 +255,7 @@ cdef class SeveralFactors:
                 variance[i] = v
 
     def crosses(
-        self, const double[::1] weights, const double[:, ::1] x,
+        self, const double[::1] weights, const double[::1, :] x,
         const double[:, ::1] directions, double[:, ::1] out,
     ):
         """Z'W [X, Z directions], in place.
@@ -251,41 +265,50 @@ cdef class SeveralFactors:
         weights : ndarray
             W, (n,).
         x : ndarray
-            X, (n, p).
+            X, (n, p), by columns.
         directions : ndarray
             Changes of the random effects, (q, G).
         out : ndarray
             Filled: its first p + G columns, (q, R).
         """
-        cdef Py_ssize_t i, e, j, start, stop, p = x.shape[1], more = directions.shape[1]
-        cdef Py_ssize_t wide = out.shape[1]
-        cdef double y, w
+        cdef Py_ssize_t i, e, j, n = self.n, p = x.shape[1], more = directions.shape[1]
+        cdef Py_ssize_t start, stop, first = 0, last, wide = out.shape[1]
+        cdef double y
         cdef const Py_ssize_t* pointers = &self.pointers[0]
         cdef const int* index = &self.index[0]
         cdef const double* z = self.entries(False)
+        cdef const double* w = NULL
+        cdef const double* column
         cdef const double* along = NULL
-        cdef const double* own
-        cdef double* first = NULL
+        cdef double* to_first = NULL
         cdef double* to
-        cdef double[::1] scaled = np.empty(p + more + 1)
-        cdef double* row = &scaled[0]
+        cdef double* row
+        cdef double[::1] rows = np.empty(AT_ONCE * (p + more) + 1)
+        if n:
+            w = &weights[0]
         if self.q and wide:
-            first = &out[0, 0]
+            to_first = &out[0, 0]
         if self.q and more:
             along = &directions[0, 0]
         with nogil:
             out[:, : p + more] = 0.0
-            for i in range(self.n):
-                w, start, stop = weights[i], pointers[i], pointers[i + 1]
-                own = &x[i, 0] if p else NULL
+            while first < n:
+                last = min(first + AT_ONCE, n)
                 for j in range(p):
-                    row[j] = w * own[j]
-                for j in range(more):
-                    y = 0.0
+                    column, row = &x[first, j], &rows[j]
+                    for i in range(last - first):
+                        row[i * (p + more)] = w[first + i] * column[i]
+                row = &rows[0]
+                for i in range(first, last):
+                    start, stop = pointers[i], pointers[i + 1]
+                    for j in range(more):
+                        y = 0.0
+                        for e in range(start, stop):
+                            y += z[e] * along[index[e] * more + j]
+                        row[p + j] = w[i] * y
                     for e in range(start, stop):
-                        y += z[e] * along[index[e] * more + j]
-                    row[p + j] = w * y
-                for e in range(start, stop):
-                    y, to = z[e], first + index[e] * wide
-                    for j in range(p + more):
-                        to[j] += y * row[j]
+                        y, to = z[e], to_first + index[e] * wide
+                        for j in range(p + more):
+                            to[j] += y * row[j]
+                    row += p + more
+                first = last

@@ -53,8 +53,13 @@ class Unstructured(LinearStructure):
         # d (lam lam')_ij / d lam_ab = [i = a] lam_jb + [j = a] lam_ib
         lam = self.lam(theta)
         a, b = self.places
-        i, j = a[:, None], b[:, None]
-        return (i == a) * lam[j, b] + (j == a) * lam[i, b]
+        of_i, of_j = self._meetings
+        return of_i * lam[b[:, None], b] + of_j * lam[a[:, None], b]
+
+    @cached_property
+    def _meetings(self):
+        a, b = self.places
+        return (a[:, None] == a).astype(float), (b[:, None] == a).astype(float)
 
     def gradient(self, theta: ArrayLike, score: np.ndarray) -> np.ndarray:
         if self.k == 1:

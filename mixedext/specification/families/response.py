@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import ResponseWarning, user_stacklevel
+from mixedext.specification.data.labels import factorize
 from mixedext.specification.families.family import Family
 
 __all__ = ["RowResponse", "read_response"]
@@ -204,15 +205,15 @@ def _values(family, endog, name):
         try:
             return series.to_numpy(float, na_value=np.nan), None
         except (TypeError, ValueError):
-            series = series.astype("category")
-    used = series.cat.remove_unused_categories()
-    levels = tuple(used.cat.categories)
+            pass
+    codes, found = factorize(series)
+    levels, categories = tuple(found), series.cat.categories if categorical else found
     if not family.has_trials:
         raise ValueError(
             f"{name} has categories {_some(levels)}; the family {family.name} takes numbers"
         )
-    if len(levels) == 1 and len(series.cat.categories) == 2:
-        used, levels = series, tuple(series.cat.categories)
+    if len(levels) == 1 and len(categories) == 2:
+        codes, levels = series.cat.codes.to_numpy(), tuple(categories)
     if len(levels) != 2:
         more = (
             "ordinal and multinomial responses are not available: make it one of two "
@@ -221,8 +222,7 @@ def _values(family, endog, name):
             else "a binomial response has two"
         )
         raise ValueError(f"{name} has {len(levels)} categories {_some(levels)}; {more}")
-    codes = used.cat.codes.to_numpy().astype(float)
-    return np.where(codes < 0, np.nan, codes), levels
+    return np.where(codes < 0, np.nan, codes.astype(float)), levels
 
 
 def _some(levels):

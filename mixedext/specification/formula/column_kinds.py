@@ -137,6 +137,9 @@ def warn_of_categories(name: Any, values: Any) -> None:
 
 def _are_numbers(series):
     """Whether all values of a column of objects are numbers, or text of decimals."""
+    first = series.iloc[0] if len(series) else None
+    if isinstance(first, str) and not _DECIMAL.fullmatch(first):
+        return False
     kind = pd.api.types.infer_dtype(series, skipna=True)
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
         return True
@@ -144,12 +147,13 @@ def _are_numbers(series):
         return False
     # whole numbers as text are a usual way to write labels
     values = series.dropna()
-    if not re.fullmatch(r"\s*[-+]?\d*\.\d+\s*", str(values.iloc[0]) if len(values) else ""):
+    if not _DECIMAL.fullmatch(str(values.iloc[0]) if len(values) else ""):
         return False
     parsed = pd.to_numeric(values.drop_duplicates(), errors="coerce")
     return bool(parsed.notna().all() and (parsed % 1 != 0).any())
 
 
+_DECIMAL = re.compile(r"\s*[-+]?\d*\.\d+\s*")
 _WORDS = {
     "M": "dates",
     "c": "complex numbers",
