@@ -98,8 +98,10 @@ class _Tail:
 
     def _eliminate(self):
         # no element is written by two pieces: one thread may take them all at once
-        whole = get_num_threads() == 1
-        run_pieces(self._subtract, [(0, self.size)] if whole else self.pieces)
+        if get_num_threads() == 1:
+            self._subtract(0, self.size)
+        else:
+            run_pieces(self._subtract, self.pieces)
 
     def link_quadratic(self, right: np.ndarray, by_level: bool = False) -> np.ndarray:
         """Quadratic forms e_l'C22 e_l of e_l = Lam2'link_l right_l, each or their sum."""
@@ -208,8 +210,17 @@ class _Tail:
         """L22^-1 b, or L22^-T b, in place."""
         raise NotImplementedError
 
+    def form_inverse(self) -> None:
+        """Compute C22 where it is needed."""
+        raise NotImplementedError
+
     def invert(self) -> list[np.ndarray]:
         """Compute C22 where it is needed, and sum_l [N Lam2 C22]_ll of every factor."""
+        self.form_inverse()
+        return self._curvature()
+
+    def _curvature(self) -> list[np.ndarray]:
+        """Sum_l [N Lam2 C22]_ll of every factor."""
         raise NotImplementedError
 
     def estimate_traces(self, right: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -298,12 +309,14 @@ class DenseTail(_Tail):
         """L22^-1 b, or L22^-T b, in place."""
         dense.solve_cholesky(self.factor, b, transpose)
 
-    def invert(self) -> list[np.ndarray]:
-        """Compute C22, and sum_l [N Lam2 C22]_ll of every factor."""
+    def form_inverse(self) -> None:
+        """Compute C22."""
         dense.transpose_lower(self.factor, self.reduced)
         with blas_threads(self.size**3 / 3.0):
             dense.invert_upper(self.reduced)
         self.inverted = True
+
+    def _curvature(self):
         sums = np.empty_like(self.lam)
         dense.curvature(
             self.reduced, self.diagonal, self.levels, self.lam, *self.scratch, sums
@@ -499,14 +512,13 @@ class SparseTail(_PatternTail):
         """L22^-1 b, or L22^-T b, in place."""
         sparse.solve_cholesky(*self.columns, self.factor, b, transpose)
 
-    def invert(self) -> list[np.ndarray]:
-        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
+    def form_inverse(self) -> None:
+        """Compute C22 on the pattern."""
         work = np.empty(self.size), np.empty(self.size)
         sparse.invert_selected(
             *self.columns, self.factor, *work, self.scratch[0], self.inverse
         )
         self.inverted = True
-        return self._curvature()
 
 
 class SupernodalTail(_PatternTail):
@@ -544,8 +556,8 @@ class SupernodalTail(_PatternTail):
         work = np.empty(max(1, self.nodes.most_below * b.shape[1]))
         supernodal.solve_supernodes(self.nodes, self.factor, work, b, transpose)
 
-    def invert(self) -> list[np.ndarray]:
-        """Compute C22 on the pattern, and sum_l [N Lam2 C22]_ll."""
+    def form_inverse(self) -> None:
+        """Compute C22 on the pattern."""
         if not len(self.inverse_panels):
             self.inverse_panels = np.empty_like(self.factor)
             self.gathered = np.empty(max(1, self.nodes.most_below**2))
@@ -556,4 +568,3 @@ class SupernodalTail(_PatternTail):
             )
         supernodal.read_panels(self.nodes, self.inverse_panels, self.inverse)
         self.inverted = True
-        return self._curvature()

@@ -96,12 +96,33 @@ class LaplaceDeviance:
             of_factor = np.zeros(len(design.blocks.factors), np.intp)
             for term in range(len(structures)):
                 of_factor[design.place[term][0]] = term
+            self._term_of_factor = of_factor
             self._term_of_effect = of_factor[design.layout.factor]
 
     def split(self, psi: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Theta, coefficients and kappa."""
         first, second = self.n_theta, self.n_theta + self.rank
         return psi[:first], psi[first:second], psi[second:]
+
+    def lams(self, theta: np.ndarray) -> list[np.ndarray]:
+        """Factors of the covariances by grouping factor, (K, K)."""
+        if self.is_scalar and len(self._term_of_factor) == len(theta):
+            return list(theta[self._term_of_factor].reshape(-1, 1, 1))
+        return self.design.factor_lams(self.parameters.lams(theta))
+
+    def jacobian(self, theta: np.ndarray) -> np.ndarray:
+        """Change by theta along the directions of Sigma, (n_gamma, n_theta)."""
+        return np.diag(2.0 * theta) if self.is_scalar else self.parameters.jacobian(theta)
+
+    def curved(
+        self, theta: np.ndarray, scores: list[np.ndarray], information: np.ndarray
+    ) -> np.ndarray:
+        """The model of the Hessian in theta (``ProfiledDeviance.along_curves``)."""
+        if not self.is_scalar:
+            return self.parameters.along_curves(theta, scores, information).hessian
+        out = 4.0 * np.outer(theta, theta) * information
+        np.fill_diagonal(out, out.diagonal() + 2.0 * np.concatenate(scores)[:, 0])
+        return out
 
     def evaluate(self, psi: np.ndarray, modes: np.ndarray | None = None) -> Any:
         """The deviance at psi; its value is infinite where it cannot be computed.
@@ -190,7 +211,7 @@ class LaplaceEvaluation:
         self.value, self.iterations, self.reason = np.inf, 0, ""
         design, rows = deviance.design, deviance.rows
         theta, beta, self.kappa = deviance.split(psi)
-        self.lams = design.factor_lams(deviance.parameters.lams(theta))
+        self.lams = deviance.lams(theta)
         self.roots = EffectRoots(design.layout, self.lams)
         self._fixed = design.x @ beta
         if design.offset is not None:
@@ -455,7 +476,7 @@ class LaplaceEvaluation:
         """The model of the Hessian; sets what the moves of the modes are made of."""
         scores = self._first[1]
         deviance, design = self.deviance, self.deviance.design
-        terms, parts, z_rows = self.terms, deviance.parameters, deviance.z_rows
+        terms, z_rows = self.terms, deviance.z_rows
         theta, _, _ = deviance.split(self.psi)
         directions = self._directions(theta, self._slopes)
         p, g = design.rank, directions.shape[1]
@@ -471,7 +492,7 @@ class LaplaceEvaluation:
         n, t = deviance.n_psi, deviance.n_theta
         information = directions.T @ response[:, p : p + g]
         hessian = np.zeros((n, n))
-        hessian[:t, :t] = parts.along_curves(theta, scores, information).hessian
+        hessian[:t, :t] = deviance.curved(theta, scores, information)
         jacobian = self._jacobian
         mixed = jacobian.T @ (2.0 * directions.T @ response[:, :p])
         by_x = terms.weight[:, None] * design.x
@@ -494,7 +515,7 @@ class LaplaceEvaluation:
     def _jacobian(self):
         """Change by theta along the directions of Sigma, (n_gamma, n_theta)."""
         theta, _, _ = self.deviance.split(self.psi)
-        return self.deviance.parameters.jacobian(theta)
+        return self.deviance.jacobian(theta)
 
     def _grams(self, effect):
         """Z'WZ times effects, (q, R)."""
@@ -569,7 +590,7 @@ class LaplaceEvaluation:
         response, slopes = self._moves[1], self._slopes
         theta, _, _ = deviance.split(self.psi)
         by_theta, by_beta, kappa = deviance.split(step)
-        other = design.factor_lams(deviance.parameters.lams(theta + by_theta))
+        other = deviance.lams(theta + by_theta)
         change = [new - old for new, old in zip(other, self.lams, strict=True)]
         along = np.concatenate([by_beta, self._jacobian @ by_theta, kappa])
         moved = response @ along

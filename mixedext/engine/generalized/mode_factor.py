@@ -77,7 +77,7 @@ class ModeFactor:
         square, link, rest = self.blocks.parts(self._inverse)
         lead.square_levels(self._half, square)
         if tail.size:
-            tail.invert()
+            tail.form_inverse()
             tail.read_inverse(rest)
         if len(own.link_index):
             edge = np.empty_like(link)
