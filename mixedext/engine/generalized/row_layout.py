@@ -70,7 +70,7 @@ class RowLayout:
         return out
 
     @cached_property
-    def _column(self):
+    def column(self) -> np.ndarray:
         """Column of every random effect among those of its level, (q,) int32."""
         out = np.zeros(self.n_effects, np.int32)
         for at in self.level_columns:
@@ -108,7 +108,7 @@ class RowLayout:
             self.z,
             target=self._targets,
             factor=self.factor,
-            column=self._column,
+            column=self.column,
             width=np.array([f.width for f in self.blocks.factors], np.int32),
         )
 

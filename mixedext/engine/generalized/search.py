@@ -141,7 +141,8 @@ def search_minimum(
             continue
         ratio = gain / fall if fall > 0 else -1.0
         new_gradient = trial.gradient[at]
-        new_hessian = trial.hessian[np.ix_(at, at)]
+        # a last step is too short for the model to change
+        new_hessian = hessian if last else trial.hessian[np.ix_(at, at)]
         rest = new_gradient - gradient - 0.5 * (hessian + new_hessian) @ move
         rest -= correction @ move
         along = rest @ move

@@ -2,7 +2,11 @@
 
 The coefficients of the generalized linear model without random effects, by a few weighted
 least-squares fits; variances by moments at its fit: with S_l = -sum s z and W_l = sum W z^2
-over the rows of level l,  E[S_l^2] = W_l + tau^2 W_l^2.
+over the rows of level l,
+
+    E[S_l^2] = W_ll + sum_f tau_f^2 sum_h W_lh^2,    W = Z'WZ,
+
+h the levels of factor f, summed over the levels of each factor.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, optimize
 
 from mixedext.engine.generalized.design import GeneralizedDesign
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
@@ -99,13 +103,82 @@ def moment_start(
     with np.errstate(all="ignore"):
         _, slope, weight = deviance.rows.scoring(eta, kappa)
     slope, weight = np.nan_to_num(slope), np.nan_to_num(weight)
-    sums = design.layout.sums(slope)
-    weights = design.layout.sums(weight, squared=True)
-    theta = np.zeros(deviance.n_theta)
-    for term, s in enumerate(parts.structures):
-        own, total = design.of_term(term, sums), design.of_term(term, weights)
-        with np.errstate(all="ignore"):
-            found = (own**2 - total).sum(axis=0) / (total**2).sum(axis=0)
-        found = np.clip(np.nan_to_num(found), LEAST_VARIANCE, LARGEST_VARIANCE)
-        theta[parts.theta_slices[term]] = s.start(np.diag(found))
-    return np.concatenate([theta, beta, kappa])
+    spread = design.layout.sums(slope) ** 2 - design.layout.sums(weight, squared=True)
+    number, count = _columns(design)
+    rises = np.bincount(number, spread, count)
+    with np.errstate(all="ignore"):
+        found = _variances(_squares(deviance, weight, number, count), rises)
+    if deviance.rows.family.link.name == "log" and found.sum() > 0:
+        # moments of exp(b): exp(tau^2) - 1 stands in the place of tau^2
+        found *= np.log1p(found.sum()) / found.sum()
+    found = np.clip(np.nan_to_num(found), LEAST_VARIANCE, LARGEST_VARIANCE)
+    theta, first = np.zeros(deviance.n_theta), 0
+    for layout in design.blocks.factors:
+        for term, at in zip(layout.terms, layout.slices, strict=True):
+            own = found[first + at.start : first + at.stop]
+            theta[parts.theta_slices[term]] = parts.structures[term].start(np.diag(own))
+        first += layout.width
+    return np.concatenate([theta, _conditional(deviance, beta, found), kappa])
+
+
+def _columns(design):
+    """Number of each effect's column among those of all factors, and of these columns."""
+    widths = [layout.width for layout in design.blocks.factors]
+    first = np.concatenate([[0], np.cumsum(widths)]).astype(np.intp)
+    return first[design.layout.factor] + design.layout.column, int(first[-1])
+
+
+def _squares(deviance, weight, number, count):
+    """Sums of squares of the elements of Z'WZ, by columns of factors (count, count)."""
+    design = deviance.design
+    if not isinstance(deviance, LaplaceDeviance):  # one factor
+        total = design.layout.sums(weight, squared=True)
+        return np.diag(np.bincount(number, total**2, count))
+    own = deviance.factor.blocks
+    own.fill(deviance.z_rows, weight, scaled=False)
+    blocks, head = own.blocks, design.layout.head
+    out = np.zeros((count, count))
+    k = blocks.lead_gram.shape[1]
+    out[:k, :k] = (blocks.lead_gram**2).sum(axis=0)
+    tail = number[head:]
+    for a in range(k):
+        of_links = np.bincount(tail[blocks.link_index], blocks.link_value[:, a] ** 2, count)
+        out[a, k:] = out[k:, a] = of_links[k:]
+    if blocks.pattern is None:
+        low, high = np.tril(blocks.tail_gram, -1) ** 2, blocks.tail_gram.diagonal() ** 2
+        by_row = np.zeros((count, len(tail)))
+        np.add.at(by_row, tail, low)
+        pairs = np.zeros((count, count))
+        np.add.at(pairs.T, tail, by_row.T)
+    else:
+        column = np.repeat(np.arange(len(tail)), np.diff(blocks.pattern.pointers))
+        square, row = blocks.tail_gram**2, blocks.pattern.rows
+        high = square[row == column]
+        off = row != column
+        at = tail[row[off]] * count + tail[column[off]]
+        pairs = np.bincount(at, square[off], count**2).reshape(count, count)
+    return out + pairs + pairs.T + np.diag(np.bincount(tail, high, count))
+
+
+def _variances(squares, rises):
+    """The variances not below zero that explain the moments best."""
+    size = np.sqrt(squares.diagonal())
+    good = size > 0
+    out = np.zeros(len(size))
+    unit = squares[np.ix_(good, good)] / np.outer(size[good], size[good])
+    out[good] = optimize.nnls(unit, rises[good] / size[good])[0] / size[good]
+    return out
+
+
+def _conditional(deviance, beta, variances):
+    """Coefficients given random effects of such variances, from those of the mean.
+
+    By the mean of exp(eta + b), and by Zeger, Liang and Albert (1988), Biometrics 44,
+    1049-1060, for the logit and probit links.
+    """
+    link, total = deviance.rows.family.link.name, float(variances.sum())
+    if link == "log":
+        x = deviance.design.x
+        return beta - 0.5 * total * x.sum(axis=0)
+    share = {"logit": 0.346, "probit": 1.0}.get(link, 0.0)
+    return beta * np.sqrt(1.0 + share * total)
