@@ -26,6 +26,7 @@ from mixedext.engine.generalized.search import SearchEnd, search_minimum
 from mixedext.engine.generalized.start import linear_start, moment_start
 from mixedext.engine.generalized.verdict import RUN_OFF, Separation, at_limit, judge
 from mixedext.engine.search.verdict import Convergence, with_minima
+from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import ConvergenceError
 
 __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
@@ -195,7 +196,8 @@ class GeneralizedFit:
     @cached_property
     def inner_information(self) -> np.ndarray:
         """Observed information on the engine's psi."""
-        return observed_information(self.objective, self.evaluation)
+        with blas_threads():
+            return observed_information(self.objective, self.evaluation)
 
     @cached_property
     def determined(self) -> np.ndarray:
@@ -345,7 +347,6 @@ def fit_generalized(
     n_agq: int = 1,
     laplace: str = "observed",
     start: np.ndarray | None = None,
-    objective: Any = None,
 ) -> GeneralizedFit:
     """Fit a generalized model by maximum likelihood.
 
@@ -362,16 +363,18 @@ def fit_generalized(
         Information in the determinant.
     start : ndarray, optional
         (theta, coefficients kept, kappa) in the data's units.
-    objective : object, optional
-        The deviance, if it was made before.
 
     Raises
     ------
     ConvergenceError
         If no start has a likelihood; says why.
     """
-    if objective is None:
-        objective = make_deviance(design, rows, n_agq, laplace)
+    with blas_threads():
+        return _fitted(design, rows, n_agq, laplace, start)
+
+
+def _fitted(design, rows, n_agq, laplace, start):
+    objective = make_deviance(design, rows, n_agq, laplace)
     search = search_minimum if n_agq else _joint_search
     if start is not None:
         ends = [search(objective, inner_psi(objective, start))]
@@ -402,9 +405,7 @@ def fit_generalized(
             "holds all means, or give start_params="
         )
     end, singular = _snapped(objective, end, search)
-    kept = design.units.basis.kept
-    columns = design.x @ design.units.basis.r if len(kept) else design.x
-    verdict, separation = judge(objective, end, singular, columns, bool(n_agq))
+    verdict, separation = judge(objective, end, singular, bool(n_agq))
     minima = sorted(v for v in values if np.isfinite(v))
     distinct = [v for i, v in enumerate(minima) if not i or v - minima[i - 1] > DIFFERENT]
     clean = [one for one in ends if not one.failed]

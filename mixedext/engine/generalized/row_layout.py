@@ -168,9 +168,12 @@ class _Places:
         return high * self.width + low % self.width
 
     def _linked(self, high, low):
-        level, a = np.divmod(low, self.width)
+        level, a = (low, 0) if self.width == 1 else np.divmod(low, self.width)
+        wanted = level * self.blocks.tail_size + (high - self.head)
         key, order = self._sorted_links
-        at = np.searchsorted(key, level * self.blocks.tail_size + (high - self.head))
+        # where every level meets every column a key is its own place
+        whole = len(key) == len(self.blocks.lead_gram) * self.blocks.tail_size
+        at = wanted if whole else np.searchsorted(key, wanted)
         return self.links + (at if order is None else order[at]) * self.width + a
 
     def _of_tail(self, high, low):

@@ -22,7 +22,7 @@ from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 __all__ = ["linear_start", "moment_start"]
 
 # Weighted least-squares fits; more would not help the mixed model.
-PASSES, CLOSE = 8, 1e-3
+PASSES, CLOSE = 8, 0.03
 LEAST_VARIANCE, LARGEST_VARIANCE = 0.01, 25.0
 # Largest change of the linear predictor in one pass.
 LONGEST_PASS = 8.0

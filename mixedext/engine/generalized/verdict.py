@@ -58,7 +58,7 @@ def at_limit(deviance: Any, psi: np.ndarray) -> bool:
 
 
 def judge(
-    deviance: Any, end: SearchEnd, singular: bool, x: np.ndarray, exact: bool = True
+    deviance: Any, end: SearchEnd, singular: bool, exact: bool = True
 ) -> tuple[Convergence, Separation]:
     """Verdict on where a search has ended, and what separates.
 
@@ -70,8 +70,6 @@ def judge(
         Where the search has ended.
     singular : bool
         Whether some covariance is singular there.
-    x : ndarray
-        Columns of X that are kept, (n, rank).
     exact : bool
         Whether the gradient should be zero there; it is not where the coefficients were
         found with the modes.
@@ -94,7 +92,7 @@ def judge(
     gradient = float(slopes.max(initial=0.0))
     unit = unit_diagonal(hessian)[0] if len(hessian) else np.ones((1, 1))
     curvature = float(np.linalg.eigvalsh(unit)[0]) if np.isfinite(unit).all() else np.nan
-    separation = _separation(deviance, found, x, curvature)
+    separation = _separation(deviance, found, curvature)
     failed = end.failed or (exact and gradient > LARGE_GRADIENT)
     flat = not curvature > FLAT
     if separation:
@@ -150,7 +148,7 @@ def _verdict(status, gradient, end, curvature, text, singular=False, flat=False)
     )
 
 
-def _separation(deviance, found, x, curvature):
+def _separation(deviance, found, curvature):
     """Columns and terms whose estimates run to infinity."""
     rows, design = deviance.rows, deviance.design
     theta, beta, _ = deviance.split(found.psi)
@@ -169,6 +167,7 @@ def _separation(deviance, found, x, curvature):
     direction = None
     far = float(np.abs(design.x @ beta).max(initial=0.0)) > FAR
     if far or not curvature > FLAT:
+        x = design.x @ design.units.basis.r if design.rank else design.x
         direction = recession_direction(x, rows.response.y, trials)
     return Separation(direction, terms)
 
