@@ -162,6 +162,8 @@ def _squares(deviance, weight, number, count):
 
 def _variances(squares, rises):
     """The variances not below zero that explain the moments best."""
+    if squares.size == 1:
+        return np.maximum(rises / squares[0], 0.0)
     size = np.sqrt(squares.diagonal())
     good = size > 0
     out = np.zeros(len(size))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from numbers import Integral
 from typing import Any
 
@@ -89,15 +90,21 @@ def unknown_argument(name: str, value: Any, where: str, known: Iterable[str]) ->
     return ValueError(message + listed)
 
 
-def refuse_arguments(given: Mapping[str, Any], where: str, known: Iterable[str]) -> None:
+def refuse_arguments(
+    given: Mapping[str, Any], where: str, function: Callable, more: Sequence[str] = ()
+) -> None:
     """Raise ValueError for the first of arguments that are not known, unless REML is no.
 
     ``reml=False`` is how linear models are asked for maximum likelihood; it says nothing.
+    Known are the arguments of ``function`` and some ``more``.
     """
     for name, value in given.items():
         if name.lower() == "reml" and value is False:
             continue
-        raise unknown_argument(name, value, where, known)
+        own = signature(function).parameters.values()
+        known = [p.name for p in own if p.kind is not p.VAR_KEYWORD]
+        known = [n for n in known if n not in ("self", "cls", "model")]
+        raise unknown_argument(name, value, where, [*known, *more])
 
 
 def one_weights(weights: Any, var_weights: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -160,9 +159,8 @@ def fitted_model(
 ) -> Fitted:
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
     check_rows(model)
-    known = [p for p in inspect.signature(fit).parameters if p not in ("model",)]
     unknown = {n: v for n, v in fit_kwargs.items() if n not in _PASSED_OVER}
-    refuse_arguments(unknown, "fit", known[:-1])
+    refuse_arguments(unknown, "fit", fit)
     check_choice(laplace, "laplace", LAPLACE)
     check_n_agq(n_agq, model.random_terms)
     name = covariance_name(cov_type)

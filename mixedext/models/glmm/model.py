@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -166,8 +165,7 @@ class MixedGLM(StatedModel, LikelihoodModel):
         **kwargs: Any,
     ):
         own = {n: kwargs.pop(n, None) for n in ("formula", SPEC_ATTRIBUTE, "hasconst")}
-        known = [*list(signature(MixedGLM.__init__).parameters)[1:-1], "hasconst"]
-        refuse_arguments(kwargs, "MixedGLM", known)
+        refuse_arguments(kwargs, "MixedGLM", MixedGLM.__init__, ["hasconst"])
         if family is None:
             raise ValueError(_NO_FAMILY)
         law = family_of(family)
@@ -354,10 +352,8 @@ class MixedGLM(StatedModel, LikelihoodModel):
         >>> bool(model.fit().fe_params["period"] < 0)
         True
         """
-        names = list(signature(MixedGLM.from_formula).parameters)[:-1]
-        refuse_arguments(
-            {n: v for n, v in kwargs.items() if n != "hasconst"}, "glmm", names
-        )
+        other = {n: v for n, v in kwargs.items() if n != "hasconst"}
+        refuse_arguments(other, "glmm", MixedGLM.from_formula)
         if family is None:
             raise ValueError(_NO_FAMILY)
         if not isinstance(formula, str):
