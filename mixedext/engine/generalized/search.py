@@ -12,9 +12,11 @@ Conn, Gould and Toint (2000), Trust-Region Methods, chapters 7 and 8.4. SIAM.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 __all__ = ["SearchEnd", "search_minimum"]
 
@@ -29,6 +31,8 @@ REFUSED, POOR, GOOD = 1e-4, 0.25, 0.75
 # rank-one update divides by it, and the model without it is a good one.
 SECANT_LEAST = 0.3
 LEAST_SCALE = 1e-8
+# Square of the smallest pivot of a Hessian with unit diagonal that is clearly definite.
+DEFINITE = 1e-6
 
 
 @dataclass(eq=False)
@@ -101,6 +105,7 @@ def search_minimum(
         How many these are at most.
     """
     at = np.arange(len(psi)) if free is None else free
+    square: Any = (slice(None),) * 2 if free is None else np.ix_(free, free)
     here = deviance.evaluate(psi, modes)
     end = SearchEnd(here, log=[(here.value, here.iterations, 0.0)])
     end.last_step = np.zeros(len(psi))
@@ -109,7 +114,7 @@ def search_minimum(
         return end
     correction = np.zeros((len(at), len(at)))
     radius, last = FIRST_RADIUS, 0
-    gradient, hessian = here.gradient[at], here.hessian[np.ix_(at, at)]
+    gradient, hessian = here.gradient[at], here.hessian[square]
     while len(at):
         model = hessian + correction
         if not (np.isfinite(model).all() and np.isfinite(gradient).all()):
@@ -128,7 +133,7 @@ def search_minimum(
         step = np.zeros(len(psi))
         step[at] = move
         trial = deviance.evaluate(here.psi + step, here.predicted(step))
-        length = float(np.linalg.norm(scale * move))
+        length = sqrt((scale * move) @ (scale * move))
         end.log.append((trial.value, trial.iterations, length))
         rounding = 1e-13 * (1.0 + abs(here.value))
         gain = here.value - trial.value
@@ -142,11 +147,11 @@ def search_minimum(
         ratio = gain / fall if fall > 0 else -1.0
         new_gradient = trial.gradient[at]
         # a last step is too short for the model to change
-        new_hessian = hessian if last else trial.hessian[np.ix_(at, at)]
+        new_hessian = hessian if last else trial.hessian[square]
         rest = new_gradient - gradient - 0.5 * (hessian + new_hessian) @ move
         rest -= correction @ move
         along = rest @ move
-        sizes = np.linalg.norm(rest / scale) * length
+        sizes = sqrt((rest / scale) @ (rest / scale)) * length
         if abs(along) > SECANT_LEAST * sizes > 0:
             correction = correction + np.outer(rest, rest) / along
         if last and gain > -10.0 * rounding:
@@ -172,8 +177,14 @@ def search_minimum(
 
 def _trust_step(hessian, gradient, scale, radius):
     """argmin g's + s'Hs / 2 over |scale s| <= radius; the fall foreseen; whether inside."""
-    value, vector = np.linalg.eigh(hessian / np.outer(scale, scale))
-    along = vector.T @ (gradient / scale)
+    unit = hessian / (scale[:, None] * scale)
+    slope = gradient / scale
+    # clearly definite, as most are
+    root, down, failed = linalg.lapack.dposv(unit, slope)
+    if not failed and root.diagonal().min() ** 2 > DEFINITE and down @ down <= radius**2:
+        return -down / scale, 0.5 * (slope @ down), True
+    value, vector = np.linalg.eigh(unit)
+    along = vector.T @ slope
     if value[0] > 1e-10 * max(value[-1], 1e-300):
         move = -along / value
         if np.linalg.norm(move) <= radius:
@@ -186,7 +197,8 @@ def _trust_step(hessian, gradient, scale, radius):
     least, most = low + 1e-12 * (1.0 + low), low + size / radius + 1e-300
 
     def length(mu: float) -> float:
-        return float(np.linalg.norm(along / (value + mu)))
+        move = along / (value + mu)
+        return sqrt(move @ move)
 
     if length(least) <= radius:  # the hard case: no slope along what curves down
         move = -along / (value + least)
