@@ -22,7 +22,12 @@ from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 from mixedext.engine.generalized.observed import observed_information
 from mixedext.engine.generalized.one_factor import OneFactorDeviance, is_one_factor
 from mixedext.engine.generalized.outer import inner_psi, outer_psi, theta_jacobian
-from mixedext.engine.generalized.search import SearchEnd, search_minimum
+from mixedext.engine.generalized.search import (
+    FIRST_RADIUS,
+    SearchEnd,
+    first_radius,
+    search_minimum,
+)
 from mixedext.engine.generalized.start import linear_start, moment_start
 from mixedext.engine.generalized.verdict import RUN_OFF, Separation, at_limit, judge
 from mixedext.engine.search.verdict import Convergence, with_minima
@@ -380,7 +385,7 @@ def _fitted(design, rows, n_agq, laplace, start):
         ends = [search(objective, inner_psi(objective, start))]
     else:
         psi = moment_start(objective, *linear_start(design, rows))
-        ends = [search(objective, psi)]
+        ends = [search(objective, psi, radius=first_radius(design.nobs))]
         few = design.nobs <= FEW_ROWS
         doubtful = design.nobs <= VERY_FEW_ROWS or _doubtful(objective, ends[0])
         if ends[0].failed or (few and doubtful):
@@ -441,12 +446,12 @@ def _fitted(design, rows, n_agq, laplace, start):
     )
 
 
-def _joint_search(objective, psi, modes=None):
+def _joint_search(objective, psi, modes=None, radius=FIRST_RADIUS):
     """Search over covariances and dispersion, the coefficients found with the modes."""
     theta, beta, kappa = objective.split(psi)
     joint = JointModesDeviance(objective, beta)
     start = None if modes is None else (modes, beta)
-    end = search_minimum(joint, np.concatenate([theta, kappa]), start)
+    end = search_minimum(joint, np.concatenate([theta, kappa]), start, radius=radius)
     if np.isfinite(end.evaluation.value):
         end.evaluation = end.evaluation.inner
         end.correction = np.zeros((0, 0))

@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-__all__ = ["SearchEnd", "search_minimum"]
+__all__ = ["FIRST_RADIUS", "SearchEnd", "first_radius", "search_minimum"]
 
 # Fall foreseen at which the step is the last one, but for one more where the fall that is
 # then foreseen is not below the second.
 LAST_FALL, NO_FALL = 1e-9, 1e-13
 MOST_EVALUATIONS = 200
 FIRST_RADIUS, SMALLEST_RADIUS, LARGEST_RADIUS = 6.0, 1e-9, 1e3
+# Rows up to which the first radius is the same.
+FEW_ROWS = 1000
 # Shares of the fall foreseen below which a step is refused, the radius falls, or it grows.
 REFUSED, POOR, GOOD = 1e-4, 0.25, 0.75
 # Cosine of a step and what it has shown of the Hessian, below which that is not taken: the
@@ -76,6 +78,11 @@ class SearchEnd:
         return sum(entry[1] for entry in self.log)
 
 
+def first_radius(nobs: int) -> float:
+    """Radius of the first step of a fit: of as large a change, whatever the rows."""
+    return FIRST_RADIUS * max(1.0, sqrt(nobs / FEW_ROWS))
+
+
 def search_minimum(
     deviance: Any,
     psi: np.ndarray,
@@ -84,6 +91,7 @@ def search_minimum(
     last_fall: float = LAST_FALL,
     most: int = MOST_EVALUATIONS,
     last_steps: int = 2,
+    radius: float = FIRST_RADIUS,
 ) -> SearchEnd:
     """Minimize a deviance from a start.
 
@@ -103,6 +111,8 @@ def search_minimum(
         Evaluations at most.
     last_steps : int
         How many these are at most.
+    radius : float
+        Of the first step, in units of unit curvature.
     """
     at = np.arange(len(psi)) if free is None else free
     square: Any = (slice(None),) * 2 if free is None else np.ix_(free, free)
@@ -113,7 +123,7 @@ def search_minimum(
         end.failed, end.reason = True, here.reason
         return end
     correction = np.zeros((len(at), len(at)))
-    radius, last = FIRST_RADIUS, 0
+    last = 0
     gradient, hessian = here.gradient[at], here.hessian[square]
     while len(at):
         model = hessian + correction

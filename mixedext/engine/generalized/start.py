@@ -24,6 +24,8 @@ __all__ = ["linear_start", "moment_start"]
 # Weighted least-squares fits; more would not help the mixed model.
 PASSES, CLOSE = 8, 0.03
 LEAST_VARIANCE, LARGEST_VARIANCE = 0.01, 25.0
+# Rows of which half tell a start for all.
+MANY_ROWS = 20_000
 # Largest change of the linear predictor in one pass.
 LONGEST_PASS = 8.0
 
@@ -32,55 +34,81 @@ def linear_start(
     design: GeneralizedDesign, rows: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coefficients on the basis of X, kappa and eta of the model without random effects."""
+    x, offset = design.x, 0.0 if design.offset is None else design.offset
+    with np.errstate(all="ignore"):
+        start = None
+        if design.nobs > MANY_ROWS:
+            start = _from_some(design, rows, offset)
+        beta, kappa = _scored(x, offset, rows, start)
+        return beta, kappa, np.broadcast_to(x @ beta + offset, (design.nobs,))
+
+
+def _from_some(design, rows, offset):
+    """Coefficients and kappa from a part of the rows; None if they do not suit all."""
+    some = np.arange(0, design.nobs, design.nobs // (MANY_ROWS // 2))
+    part = rows.with_response(rows.response.take(some))
+    near = offset if np.ndim(offset) == 0 else offset[some]
+    beta, kappa = _scored(np.asfortranarray(design.x[some]), near, part)
+    value = rows.newton(design.x @ beta + offset, kappa)[0]
+    mean = np.mean(rows.family.start_mean(rows.response))
+    level = np.full(design.nobs, float(rows.family.link.eta(mean)))
+    return (beta, kappa) if value <= rows.newton(level, kappa)[0] else None
+
+
+def _scored(x, offset, rows, start=None):
+    """Coefficients and kappa by scoring, in two passes from a start that is given."""
     family, response = rows.family, rows.response
     mean = family.start_mean(response)
-    offset = 0.0 if design.offset is None else design.offset
-    with np.errstate(all="ignore"):
+    if start is None:
         eta = np.asarray(family.link.eta(mean), float)
         kappa = np.atleast_1d(family.start_kappa(response, mean)).astype(float)
         kappa = kappa[: family.n_dispersion]
-        beta, last = np.zeros(design.rank), np.inf
-        for turn in range(PASSES):
-            _, slope, weight = rows.scoring(eta, kappa)
-            good = np.isfinite(slope) & np.isfinite(weight) & (weight > 0)
-            weight = np.where(good, weight, 0.0)
-            step = np.where(good, slope / np.where(good, weight, 1.0), 0.0)
-            target = np.where(good, eta - offset - step, 0.0)
-            found = _least_squares(design.x, weight, target)
-            if not np.isfinite(found).all():
-                break
-            if turn:
-                move = design.x @ (found - beta)
-                size = float(np.abs(move).max(initial=0.0))
-                length = min(1.0, LONGEST_PASS / size) if size > 0 else 1.0
-                value = np.inf
-                while length > 1e-4:
-                    trial = beta + length * (found - beta)
-                    value = rows.newton(design.x @ trial + offset, kappa)[0]
-                    if np.isfinite(value) and value <= last + 1e-9 * abs(last):
-                        break
-                    length *= 0.5
-                else:
+        beta, last = np.zeros(x.shape[1]), np.inf
+    else:
+        beta, kappa = start
+        eta = np.asarray(x @ beta + offset)
+        last = rows.newton(eta, kappa)[0]
+    for turn in range(PASSES) if start is None else (1, 2):
+        _, slope, weight = rows.scoring(eta, kappa)
+        good = np.isfinite(slope) & np.isfinite(weight) & (weight > 0)
+        weight = np.where(good, weight, 0.0)
+        step = np.where(good, slope / np.where(good, weight, 1.0), 0.0)
+        target = np.where(good, eta - offset - step, 0.0)
+        found = _least_squares(x, weight, target)
+        if not np.isfinite(found).all():
+            break
+        if turn:
+            move = x @ (found - beta)
+            size = float(np.abs(move).max(initial=0.0))
+            length = min(1.0, LONGEST_PASS / size) if size > 0 else 1.0
+            value = np.inf
+            while length > 1e-4:
+                trial = beta + length * (found - beta)
+                value = rows.newton(x @ trial + offset, kappa)[0]
+                if np.isfinite(value) and value <= last + 1e-9 * abs(last):
                     break
-                beta, close = trial, size * length < CLOSE
-                last = value
+                length *= 0.5
             else:
-                beta, close = found, False
-                last = rows.newton(design.x @ beta + offset, kappa)[0]
-                if not np.isfinite(last):  # the same mean in all rows is in the domain
-                    level = float(family.link.eta(np.mean(mean)))
-                    beta = _least_squares(design.x, np.ones(design.nobs), level - offset)
-                    last = rows.newton(design.x @ beta + offset, kappa)[0]
-                if not np.isfinite(last):
-                    last = np.inf
-            eta = design.x @ beta + offset
-            if family.n_dispersion and turn >= 1:
-                mean = family.mean(eta)
-                kappa = np.atleast_1d(family.start_kappa(response, mean)).astype(float)
-                last = rows.newton(eta, kappa)[0]
-            if close:
                 break
-    return beta, kappa, np.broadcast_to(eta, (design.nobs,))
+            beta, close = trial, size * length < CLOSE
+            last = value
+        else:
+            beta, close = found, False
+            last = rows.newton(x @ beta + offset, kappa)[0]
+            if not np.isfinite(last):  # the same mean in all rows is in the domain
+                level = float(family.link.eta(np.mean(mean)))
+                beta = _least_squares(x, np.ones(len(x)), level - offset)
+                last = rows.newton(x @ beta + offset, kappa)[0]
+            if not np.isfinite(last):
+                last = np.inf
+        eta = x @ beta + offset
+        if family.n_dispersion and turn >= 1:
+            mean = family.mean(eta)
+            kappa = np.atleast_1d(family.start_kappa(response, mean)).astype(float)
+            last = rows.newton(eta, kappa)[0]
+        if close:
+            break
+    return beta, kappa
 
 
 def _least_squares(x, weight, target):

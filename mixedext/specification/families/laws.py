@@ -110,6 +110,8 @@ class Binomial(Law):
         )
 
     def constant(self, y, m, w, kappa):
+        if np.all(m == 1.0) and np.all((y == 0.0) | (y == 1.0)):  # single trials
+            return np.zeros(np.shape(y))
         return gammaln(y + 1.0) + gammaln(m - y + 1.0) - gammaln(m + 1.0)
 
 
@@ -390,6 +392,8 @@ class BetaBinomial(Law):
         )
 
     def constant(self, y, m, w, kappa):
+        if np.all(m == 1.0) and np.all((y == 0.0) | (y == 1.0)):  # single trials
+            return np.zeros(np.shape(y))
         return gammaln(y + 1.0) + gammaln(m - y + 1.0) - gammaln(m + 1.0)
 
     def constant_slopes(self, y, m, w, kappa):

@@ -1,10 +1,13 @@
 """Where the search of a generalized model starts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from helpers.generalized_rows import FAMILIES, draw_rows, linear_predictor, make_design
 
+from mixedext.engine.generalized import start
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
 from mixedext.engine.generalized.start import linear_start, moment_start
 from mixedext.specification.families.likelihood import LikelihoodRows
@@ -90,3 +93,28 @@ def test_offsets_far_away():
     moved = design.x.T @ np.full(70, 20.0)
     np.testing.assert_allclose(far, near - moved, rtol=0, atol=1e-3)
     assert np.abs(eta).max() < 10
+
+
+@pytest.mark.parametrize("name", ["binomial(logit)", "poisson(log)", "gamma(log)"])
+def test_many_rows_start_from_some_of_them(name, monkeypatch):
+    design, _ = make_design("crossed", n=3000)
+    rows = draw_rows(name, 0.4 + 3.0 * design.x[:, 1], np.random.default_rng(5))
+    _, kappa, eta = linear_start(design, rows)
+    monkeypatch.setattr(start, "MANY_ROWS", 600)
+    _, other, near_eta = linear_start(design, rows)
+    np.testing.assert_allclose(near_eta, eta, atol=0.02)
+    np.testing.assert_allclose(other, kappa, atol=0.02)
+    assert rows.newton(near_eta, other)[0] < rows.newton(eta, kappa)[0] + 1.0
+
+
+def test_a_column_that_a_part_of_the_rows_does_not_know(monkeypatch):
+    design, _ = make_design("crossed", n=3000)
+    rare = np.zeros(3000)
+    rare[1:8:2] = 1.0  # in no row of the part
+    x = np.linalg.qr(np.column_stack([np.ones(3000), rare]))[0]
+    design = replace(design, x=np.asfortranarray(x))
+    rows = draw_rows("poisson(log)", 0.4 + 1.5 * rare, np.random.default_rng(5))
+    eta = linear_start(design, rows)[2]
+    monkeypatch.setattr(start, "MANY_ROWS", 600)
+    near = linear_start(design, rows)[2]
+    assert rows.newton(near, [])[0] < rows.newton(eta, [])[0] + 5.0
