@@ -35,7 +35,6 @@ __all__ = [
     "ModelRows",
     "RandomBlock",
     "RandomPart",
-    "check_rows",
     "has_rows",
     "need_rows",
     "once",
@@ -442,18 +441,6 @@ def has_rows(model: Model) -> bool:
     return model.endog is not None
 
 
-def check_rows(model: Model) -> None:
-    """Check that the rows of a model are in memory.
-
-    Raises
-    ------
-    ValueError
-        If they are in chunks, or were removed; says what there is without them.
-    """
-    if not has_rows(model):
-        raise ValueError(_REMOVED if model.source is None else _IN_CHUNKS)
-
-
 def need_rows(model: Model) -> ModelRows:
     """The rows of a model.
 
@@ -462,9 +449,9 @@ def need_rows(model: Model) -> ModelRows:
     ValueError
         If they are in chunks, or were removed; says what there is without them.
     """
-    check_rows(model)
     rows = rows_of(model)
-    assert rows is not None
+    if rows is None:
+        raise ValueError(_REMOVED if model.source is None else _IN_CHUNKS)
     return rows
 
 

@@ -13,7 +13,14 @@ import numpy as np
 
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.threads import blas_threads, get_num_threads, run_pieces, split
-from mixedext.kernels.factor import dense, lead, links, sparse, supernodal
+from mixedext.kernels.factor import (
+    dense,
+    lead,
+    lead_inverse,
+    links,
+    sparse,
+    supernodal,
+)
 from mixedext.kernels.factor.layout import Links, Supernodes, TailLevels
 
 __all__ = ["DenseTail", "PanelTail", "SparseTail", "SupernodalTail", "make_tail"]
@@ -361,7 +368,7 @@ class DenseTail(_Tail):
         return out
 
     def _multiply_links(self, edge, out):
-        lead.multiply_links_dense(self.links, edge, self.reduced, out)
+        lead_inverse.multiply_links_dense(self.links, edge, self.reduced, out)
 
     def read_inverse(self, out: np.ndarray) -> None:
         """C22 as blocks hold Z2'Z2, flat; its lower triangle counts."""
@@ -478,7 +485,9 @@ class _PatternTail(_Tail):
         return self.blocks.multiply_on_pattern(self.reduced, b)
 
     def _multiply_links(self, edge, out):
-        lead.multiply_links_sparse(self.links, edge, *self.columns, self.inverse, out)
+        lead_inverse.multiply_links_sparse(
+            self.links, edge, *self.columns, self.inverse, out
+        )
 
     def read_inverse(self, out: np.ndarray) -> None:
         """C22 as blocks hold Z2'Z2, on the pattern."""

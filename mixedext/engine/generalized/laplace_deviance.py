@@ -33,6 +33,7 @@ from scipy import sparse
 
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.factor.factor import Factor
+from mixedext.engine.generalized.conditional_modes import find_modes
 from mixedext.engine.generalized.design import GeneralizedDesign
 from mixedext.engine.generalized.effect_roots import EffectRoots
 from mixedext.engine.generalized.mode_factor import ModeFactor
@@ -40,15 +41,6 @@ from mixedext.engine.generalized.row_layout import WeightedBlocks
 
 __all__ = ["LaplaceDeviance", "LaplaceEvaluation", "gradients_by_theta"]
 
-# Decrement of h below which a step is the last; the next would be below rounding.
-LAST_DECREMENT = 1e-13
-# Decrement of the next step, foreseen from those of the last two, that is not worth it.
-NEXT_DECREMENT = 1e-23
-# Decrement below which a family that is not log-concave gets its observed weights.
-NEARLY = 1e-2
-MOST_ITERATIONS = 200
-SUFFICIENT = 1e-4
-SHORTEST = 1e-10
 # Where estimates run to infinity derivatives may, too; a search rejects such steps.
 FAR_OUT = np.errstate(over="ignore", invalid="ignore")
 
@@ -218,107 +210,25 @@ class LaplaceEvaluation:
             self._fixed += design.offset
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             beside = beside and deviance.owner is not None
-            if not self._find_modes(modes, beside):
+            deviance.owner = None
+            deviance.z_rows.take(self.roots.padded)
+            u = None if modes is None else self.roots.turned(modes)
+            found = find_modes(deviance, self._fixed, self.kappa, u, beside)
+            self.iterations, self.reason = found.iterations, found.reason
+            if self.reason:
                 return
+            u = self.roots.settled(found.u)
+            self.modes, self.effects = self.roots.turned_back(u), self.roots.times(u)
+            self.eta, self.weight = found.eta, found.weight
             if not self._stand():
                 self.reason = "the conditional modes of some levels are not strict ones"
                 return
             log_det = deviance.other_factor.log_det
-            value = 2.0 * (self._h + rows.constant(self.kappa)) + log_det
+            value = 2.0 * (found.h + rows.constant(self.kappa)) + log_det
         if np.isfinite(value):
             self.value = float(value)
 
-    # ---- conditional modes ----
-
-    def _at(self, u):
-        """h and the terms of the likelihood at modes, and the slope A's + u of h."""
-        rows, z_rows = self.deviance.rows, self.deviance.z_rows
-        eta, slope, weight = np.empty((3, z_rows.n))
-        projected = np.empty(z_rows.q)
-        loss = z_rows.look(
-            rows.kernel,
-            *rows.arrays,
-            rows.kappa(self.kappa),
-            self._fixed,
-            u,
-            eta=eta,
-            slope=slope,
-            curvature=weight,
-            projected=projected,
-        )
-        projected += u
-        return loss + 0.5 * (u @ u), eta, weight, projected
-
-    def _find_modes(self, modes, beside):
-        """Penalized Newton iterations with halving; whether they have converged."""
-        deviance, q = self.deviance, self.deviance.z_rows.q
-        deviance.owner = None
-        deviance.z_rows.take(self.roots.padded)
-        u = np.zeros(q) if modes is None else self.roots.turned(modes)
-        h, eta, weight, slope = self._at(u)
-        if not np.isfinite(h) and modes is not None:
-            u = np.zeros(q)
-            h, eta, weight, slope = self._at(u)
-        if not np.isfinite(h):
-            self.reason = "the linear predictor of the fixed effects is out of range"
-            return False
-        concave = deviance.rows.family.log_concave
-        decrement, previous = np.inf, 0.0
-        for _ in range(MOST_ITERATIONS):
-            self.iterations += 1
-            newton = concave or decrement <= NEARLY
-            stands = beside and concave and self.iterations == 1
-            if not (stands or self._factor_at(eta, weight, decrement)):
-                self.reason = "the conditional modes cannot be found: no finite weights"
-                return False
-            step = -deviance.factor.solve(slope)
-            decrement = -(slope @ step)
-            length = 1.0
-            while True:
-                new_u = u + length * step
-                state = self._at(new_u)
-                bound = h - SUFFICIENT * length * decrement + 1e-13 * abs(h)
-                if state[0] <= bound:
-                    break
-                length *= 0.5
-                if length < SHORTEST:
-                    # nothing lower along it: rounding, where little was to be gained
-                    if decrement > 1e-6 * (1.0 + abs(h)):
-                        self.reason = "the search for the conditional modes has failed"
-                        return False
-                    state = h, eta, weight, slope
-                    new_u, decrement = u, 0.0
-                    break
-            u = new_u
-            h, eta, weight, slope = state
-            # a step by expected weights leaves an error of first order in the determinant
-            if newton and decrement < LAST_DECREMENT:
-                break
-            # Newton steps square the error: with one before, how far tells what comes next
-            if concave and length == 1.0 and decrement**3 < NEXT_DECREMENT * previous**2:
-                break
-            previous = decrement if length == 1.0 else 0.0
-        else:
-            self.reason = "the conditional modes have not converged"
-            return False
-        u = self.roots.settled(u)
-        self.modes, self.effects = self.roots.turned_back(u), self.roots.times(u)
-        self.eta, self._h, self.weight = eta, h, weight
-        return True
-
-    def _factor_at(self, eta, weight, decrement):
-        """Factor for a step; whether that can be done.
-
-        By expected weights where a family that is not log-concave is far from its modes,
-        or where its own do not do.
-        """
-        deviance = self.deviance
-        if deviance.rows.family.log_concave:
-            return deviance.factor_rows(weight)
-        near = decrement <= NEARLY
-        if near and deviance.factor_rows(weight):
-            return True
-        return deviance.factor_rows(deviance.rows.expected_weight(eta, self.kappa))
+    # ---- at the modes ----
 
     def _stand(self):
         """Factor at the modes; whether these are strict minima of h."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from mixedext.engine.factor.tail import make_tail
 from mixedext.engine.generalized.row_layout import WeightedBlocks
-from mixedext.kernels.factor import lead, links
+from mixedext.kernels.factor import lead, lead_inverse, links
 
 __all__ = ["ModeFactor"]
 
@@ -68,14 +68,16 @@ class ModeFactor:
         if len(rest):
             tail.solve(rest)
             tail.solve(rest, transpose=True)
-        lead.substitute_back(half, *at, rest, solved, out[: self._head].reshape(shape))
+        lead_inverse.substitute_back(
+            half, *at, rest, solved, out[: self._head].reshape(shape)
+        )
         return out.reshape(b.shape)
 
     def inverse(self) -> np.ndarray:
         """M^-1 where A'W A has values, flat as these; overwritten by the next call."""
         own, tail = self.blocks.blocks, self._tail
         square, link, rest = self.blocks.parts(self._inverse)
-        lead.square_levels(self._half, square)
+        lead_inverse.square_levels(self._half, square)
         if tail.size:
             tail.form_inverse()
             tail.read_inverse(rest)
@@ -83,6 +85,6 @@ class ModeFactor:
             edge = np.empty_like(link)
             links.link_times(own.link_pointers, own.link_value, square, edge)
             product = tail.multiply_links(edge)
-            lead.add_link_squares(own.link_pointers, edge, product, square)
+            lead_inverse.add_link_squares(own.link_pointers, edge, product, square)
             np.negative(product, out=link)
         return self._inverse

@@ -23,7 +23,7 @@ from mixedext.exceptions import (
     SeparationWarning,
     user_stacklevel,
 )
-from mixedext.fitted import FitArguments, Fitted, check_rows
+from mixedext.fitted import FitArguments, Fitted, has_rows, need_rows
 from mixedext.models.glmm.checks import check_n_agq, refuse_arguments
 from mixedext.models.glmm.covariances import covariance_name, with_covariance
 from mixedext.models.glmm.estimates import Estimates
@@ -158,7 +158,8 @@ def fitted_model(
     **fit_kwargs: Any,
 ) -> Fitted:
     """The record of a fit, complete; arguments and warnings are those of ``fit``."""
-    check_rows(model)
+    if not has_rows(model):
+        need_rows(model)  # says why
     unknown = {n: v for n, v in fit_kwargs.items() if n not in _PASSED_OVER}
     refuse_arguments(unknown, "fit", fit)
     check_choice(laplace, "laplace", LAPLACE)

@@ -12,7 +12,7 @@ from statsmodels.base.model import LikelihoodModel
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.generalized.design import GeneralizedDesign, prepare_rows
 from mixedext.exceptions import FormulaError
-from mixedext.fitted import Fitted, check_rows, need_rows
+from mixedext.fitted import Fitted, has_rows, need_rows
 from mixedext.inference.prediction.predictions import predict_at
 from mixedext.models.glmm import fitting, refitting
 from mixedext.models.glmm.checks import (
@@ -263,7 +263,8 @@ class MixedGLM(StatedModel, LikelihoodModel):
     @property
     def likelihood_rows(self) -> LikelihoodRows:
         """Family and response, as the engine takes them."""
-        check_rows(self)
+        if not has_rows(self):
+            need_rows(self)  # says why
         return LikelihoodRows(self.family, self.response)
 
     @classmethod
