@@ -390,7 +390,10 @@ def _fitted(design, rows, n_agq, laplace, start):
         doubtful = design.nobs <= VERY_FEW_ROWS or _doubtful(objective, ends[0])
         if ends[0].failed or (few and doubtful):
             sizes = (1.0, 0.3, 3.0) if design.nobs <= VERY_FEW_ROWS else (1.0,)
-            ends += [search(objective, _unit_start(objective, psi, s)) for s in sizes]
+            known = None if ends[0].failed else ends[0].evaluation
+            for size in sizes:
+                other = _unit_start(objective, psi, size)
+                ends.append(search(objective, other, known=known))
         if few and _runs_off(objective, ends[-1]):
             # where levels are all alike Laplace's deviance has minima far apart
             # the coefficients grow with the standard deviations there
@@ -446,7 +449,7 @@ def _fitted(design, rows, n_agq, laplace, start):
     )
 
 
-def _joint_search(objective, psi, modes=None, radius=FIRST_RADIUS):
+def _joint_search(objective, psi, modes=None, radius=FIRST_RADIUS, known=None):
     """Search over covariances and dispersion, the coefficients found with the modes."""
     theta, beta, kappa = objective.split(psi)
     joint = JointModesDeviance(objective, beta)

@@ -33,6 +33,8 @@ REFUSED, POOR, GOOD = 1e-4, 0.25, 0.75
 # rank-one update divides by it, and the model without it is a good one.
 SECANT_LEAST = 0.3
 LEAST_SCALE = 1e-8
+# Distance to a known minimum, in units of unit curvature, from which there is no other.
+SAME_BASIN = 0.1
 # Square of the smallest pivot of a Hessian with unit diagonal that is clearly definite.
 DEFINITE = 1e-6
 
@@ -92,6 +94,7 @@ def search_minimum(
     most: int = MOST_EVALUATIONS,
     last_steps: int = 2,
     radius: float = FIRST_RADIUS,
+    known: Any = None,
 ) -> SearchEnd:
     """Minimize a deviance from a start.
 
@@ -113,6 +116,8 @@ def search_minimum(
         How many these are at most.
     radius : float
         Of the first step, in units of unit curvature.
+    known : object, optional
+        An evaluation at a minimum; a search that comes near to it ends there.
     """
     at = np.arange(len(psi)) if free is None else free
     square: Any = (slice(None),) * 2 if free is None else np.ix_(free, free)
@@ -173,6 +178,9 @@ def search_minimum(
         if ratio > REFUSED:
             here, gradient, hessian = trial, new_gradient, new_hessian
             end.evaluation, end.last_step = here, step
+            if known is not None and _is_near(known, here, scale):
+                end.evaluation, end.decrement = known, 0.0
+                break
         elif abs(gain) <= 10.0 * rounding and fall <= 100.0 * rounding:
             break  # all that could be gained is rounding
         else:
@@ -183,6 +191,13 @@ def search_minimum(
                 break
     end.correction = correction
     return end
+
+
+def _is_near(known, here, scale):
+    """Whether a point is so near to a minimum that it can only lead there."""
+    # standard deviations and their opposites are one model
+    away = scale * (np.abs(here.psi) - np.abs(known.psi))
+    return bool(away @ away < SAME_BASIN**2 and here.value >= known.value)
 
 
 def _trust_step(hessian, gradient, scale, radius):
