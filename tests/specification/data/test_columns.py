@@ -114,6 +114,7 @@ def test_which_column_is_meant_must_be_known(with_a_column_twice, ask):
         ask(with_a_column_twice)
 
 
+@pytest.mark.formula_engine
 def test_other_columns_twice_are_no_matter(with_a_column_twice):
     assert with_a_column_twice.plot_effect("f").axes
     assert with_a_column_twice.plot_fitted("f").axes
