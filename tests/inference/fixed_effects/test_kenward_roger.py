@@ -17,6 +17,7 @@ from scipy import optimize
 from statsmodels.tools.sm_exceptions import ValueWarning
 
 import mixedext as mx
+from mixedext.engine.information.expected import VarianceInformation
 from mixedext.exceptions import InformationWarning
 from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects import satterthwaite
@@ -526,6 +527,20 @@ def test_without_observed_information_the_expected_is_used_and_said(monkeypatch)
     assert tests.information == "expected"
     want = KenwardRoger(fit).df(np.eye(2))
     np.testing.assert_allclose(tests.df(np.eye(2)), want, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_observed_information_beyond_the_range_of_numbers(monkeypatch):
+    """Of a flat fit, whose observed information is otherwise inverted as far as it goes."""
+    data = mx.datasets.dyestuff.load().data.assign(again=lambda d: d["Batch"])
+    fit = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | again)", data).fit().fitted.fit
+    assert fit.convergence.is_flat
+    assert satterthwaite.observed_spread(fit).information == "observed"
+    unknown = property(lambda info: np.full_like(info.expected, np.nan))
+    monkeypatch.setattr(VarianceInformation, "observed", unknown)
+    with pytest.warns(InformationWarning, match="use the expected information"):
+        spread = satterthwaite.observed_spread(fit)
+    assert (spread.information, np.isfinite(spread.spread).all()) == ("expected", True)
 
 
 def test_what_the_data_leave_open_is_left_out_of_the_information():
