@@ -148,6 +148,8 @@ WITHIN_SHARE = 1e-4
 NEARLY_CONSTANT, WITHIN_ROUNDING, WITHIN_ROUNDING_RANGE = 1e-8, 1e-14, (1e-13, 1e-10)
 # Eigenvalues of the correlations within levels that count when y is regressed.
 WITHIN_INDEPENDENT = 1e-8
+# Eigenvalues of the same that are rounding: such combinations of X lie in the columns of Z.
+WITHIN_EXPLAINED = 1e-13
 # Share of a sum of squares of residuals from the rows that is rounding.
 WITHIN_NOTHING = 1e-24
 

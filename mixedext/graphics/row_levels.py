@@ -9,6 +9,7 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted
+from mixedext.specification.data.columns import column_of
 from mixedext.specification.terms.random_terms import RandomTerm
 
 __all__ = ["RowLevels", "default_factor", "row_index", "row_levels"]
@@ -80,7 +81,7 @@ def row_levels(fitted: Fitted, by: Any, argument: str = "by") -> RowLevels:
     if model.groups is not None and by == model.group_name:
         return _of(by, pd.Series(np.asarray(model.groups)), numbers=False)
     if rows.frame is not None and by in rows.frame:
-        return _of(by, rows.frame[by])
+        return _of(by, column_of(rows.frame, by))
     columns = [] if rows.frame is None else [str(name) for name in rows.frame]
     known = list(dict.fromkeys([*fitted.random.groups, *columns]))
     raise ValueError(

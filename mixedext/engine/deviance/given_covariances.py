@@ -273,7 +273,12 @@ class Point:
         change = linalg.block_diag(
             self.design.basis.r / self.design.y_scale, self.likelihood.change
         )
-        return change.T @ out @ change
+        # columns of any scale: what is beyond the range of numbers is infinite, no more
+        size = np.abs(change).max(axis=0)
+        size[size == 0] = 1.0
+        change = change / size
+        with np.errstate(over="ignore"):
+            return change.T @ out @ change * size * size[:, None]
 
     def _curvatures(self, inner, slope, ratio, square):
         """Blocks l_br and l_rs."""

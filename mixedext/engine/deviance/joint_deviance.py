@@ -267,6 +267,8 @@ class _SmallJoint(_JointDeviance):
             for i in range(len(self.structures))
         ]
         self.gammas = objective.gamma_slices
+        bases = [s.covariance_basis for s in self.structures]
+        self.flat = [e.reshape(len(e), -1) for e in bases]
 
     def _times_sigma(self, matrix, covariances):
         """A matrix times Sigma."""
@@ -302,29 +304,25 @@ class _SmallJoint(_JointDeviance):
         trace, squares = np.empty(count), np.empty(count)
         traces = np.empty((count, count))
         turned = np.zeros((count, self.size))
+        own_terms = [n[rows.ravel()] for rows in self.places]
         for i, (s, rows, at) in enumerate(
             zip(self.structures, self.places, self.gammas, strict=True)
         ):
-            e = s.covariance_basis
+            e = self.flat[i]
             own = n[rows[:, :, None], rows[:, None, :]].sum(axis=0)
-            trace[at] = np.einsum("rab,ab->r", e, own)
+            trace[at] = e @ own.ravel()
             v_own = v[rows]
-            squares[at] = np.einsum("rab,ab->r", e, v_own.T @ v_own)
-            turned[at, rows.ravel()] = np.einsum("rab,lb->rla", e, v_own).reshape(
-                len(e), -1
-            )
-            for t, columns, to in zip(
-                self.structures[: i + 1], self.places, self.gammas, strict=False
-            ):
-                block = n[rows[:, None, :, None], columns[None, :, None, :]]
+            squares[at] = e @ (v_own.T @ v_own).ravel()
+            turned[at, rows.ravel()] = (v_own @ s.covariance_basis).reshape(len(e), -1)
+            for j, t in enumerate(self.structures[: i + 1]):
+                columns, to = self.places[j], self.gammas[j]
+                block = own_terms[i][:, columns.ravel()]
+                block = block.reshape(*rows.shape, *columns.shape).transpose(0, 2, 1, 3)
                 flat = block.reshape(-1, s.k * t.k)
                 pairs = (flat.T @ flat).reshape(s.k, t.k, s.k, t.k)
                 # sum_lm N_lm[b, c] N_lm[a, d] E_r[a, b] E_s[c, d]
-                if s.k == t.k == 1:
-                    value = pairs.reshape(1, 1)
-                else:
-                    f = t.covariance_basis
-                    value = np.einsum("bcad,rab,scd->rs", pairs, e, f, optimize=True)
+                square = pairs.transpose(2, 0, 1, 3).reshape(s.k**2, t.k**2)
+                value = e @ square @ self.flat[j].T
                 traces[at, to] = value
                 traces[to, at] = value.T
         curved = turned @ n @ turned.T

@@ -207,20 +207,23 @@ class RowFactor(Factor):
     def _regressed(self):
         """``_refined`` of [X, y - X shift], with a shift that leaves y nothing of X.
 
-        None where rounding leaves of X what is not definite.
+        None where rounding leaves of X what is not definite, or of y - X shift more than
+        there was: then the shift, which the next theta would begin with, is rounding.
 
         In least squares y has lost X, but it may be nearly in X again as V0 sees it.
         """
-        rank = self.rank
+        rank, left = self.rank, np.inf
         for turn in range(MOST_SHIFTS):
             columns = self.rows.columns.copy()
             columns[:, rank] -= columns[:, :rank] @ self._shift
             form, response = self._refined(columns)
             root = cholesky_if_definite(form[:rank, :rank])
-            if root is None:
+            if root is None or not form[rank, rank] < left:
+                self._shift = np.zeros(rank)
                 return None
+            left = form[rank, rank]
             change = linalg.cho_solve((root, True), form[:rank, rank])
-            if not change @ form[:rank, rank] > 0.1 * form[rank, rank]:
+            if not change @ form[:rank, rank] > 0.1 * left:
                 break
             if turn < MOST_SHIFTS - 1:
                 self._shift = self._shift + change

@@ -166,14 +166,12 @@ class Design:
         within = self.blocks.within
         if within is None or within.square:
             raise ValueError("cross-products within levels are needed, from the rows")
-        shift = np.zeros(len(coefficients)) if within.shift is None else within.shift
-        # W of y - X shift is a least one, so that what the change adds does not cancel
-        change, rest = _less(coefficients), _less(coefficients - shift)
+        change = _less(coefficients)
         blocks = replace(
             self.blocks,
             lead_cross=self.blocks.lead_cross @ change,
             fixed_gram=change.T @ self.blocks.fixed_gram @ change,
-            within=replace(within, products=rest.T @ within.products @ rest, shift=None),
+            within=within.less_fixed(coefficients),
         )
         least_squares = self.least_squares + self.y_scale * coefficients
         return replace(self, blocks=blocks, least_squares=least_squares)

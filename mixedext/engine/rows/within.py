@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from mixedext.engine.rows.rows import Rows
 from mixedext.kernels.rows import within
 from mixedext.limits import (
     NEARLY_CONSTANT,
+    WITHIN_EXPLAINED,
     WITHIN_INDEPENDENT,
     WITHIN_NOTHING,
     WITHIN_ROUNDING,
@@ -44,6 +45,30 @@ class Within:
     shift: np.ndarray | None = None
     square: float = 0.0
     explained: bool = False
+
+    def less_fixed(self, coefficients: np.ndarray) -> Within:
+        """W of [X, y - X b], summed over the rows before.
+
+        y - X shift is a least residual, so that what the change adds does not cancel.
+        Of combinations of X that Z explains it adds nothing, however large they are; the
+        rounding errors of W, which are those of its largest elements, would.
+
+        Parameters
+        ----------
+        coefficients : ndarray
+            b, (P - 1,).
+        """
+        change = coefficients if self.shift is None else coefficients - self.shift
+        products = self.products.copy()
+        own = products[:-1, :-1]
+        size, value, vector = _spectrum(own)
+        root = np.sqrt(np.where(value > WITHIN_EXPLAINED, value, 0.0)) * vector
+        root *= np.where(np.isfinite(size), size, 0.0)[:, None]
+        along = root.T @ change
+        cross = products[:-1, -1]
+        products[-1, -1] += along @ along - 2.0 * change @ cross
+        products[:-1, -1] = products[-1, :-1] = cross - root @ along
+        return replace(self, products=products, shift=None)
 
 
 def _difference(gram, cross, whole, nobs) -> tuple[Within, int]:
@@ -117,15 +142,21 @@ def _clear_constant(sums, whole, rounding):
 
 def _regression(sums):
     """Coefficients of y on X from W, and the sum of squares that is left."""
-    size = np.sqrt(sums.diagonal()[:-1].clip(0.0))
-    size[size == 0] = np.inf
-    value, vector = np.linalg.eigh(sums[:-1, :-1] / np.outer(size, size))
+    size, value, vector = _spectrum(sums[:-1, :-1])
     on_vector = vector.T @ (sums[:-1, -1] / size)
     on_vector = np.where(
         value > WITHIN_INDEPENDENT, on_vector / np.maximum(value, WITHIN_INDEPENDENT), 0
     )
     shift = vector @ on_vector / size
     return shift, sums[-1, -1] - shift @ sums[:-1, -1]
+
+
+def _spectrum(own):
+    """Roots of the diagonal, infinite for zero, and the eigenvalues of the correlations."""
+    size = np.sqrt(own.diagonal().clip(0.0))
+    size[size == 0] = np.inf
+    value, vector = np.linalg.eigh(own / np.outer(size, size))
+    return size, value, vector
 
 
 def within_from_rows(

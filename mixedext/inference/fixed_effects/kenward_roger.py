@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.algebra.definiteness import nearest_semidefinite
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.algebra.roots import cholesky_if_definite
 from mixedext.engine.fit import Fit
@@ -58,6 +59,11 @@ INDEFINITE = (
     "Kenward and Roger's adjusted covariance is not positive definite: what the second "
     "derivatives of the covariance take off is more than all other terms.  The one of "
     "df_method='kenward-roger-linear', which leaves them out, is taken in its place"
+)
+ROUNDED = (
+    "Kenward and Roger's adjustment of the covariance has lost digits, because one "
+    "variance dwarfs the others: it takes off what it can only add, and that is left out.  "
+    "Centre or rescale the columns of the random effects, or leave out a term"
 )
 
 
@@ -94,6 +100,8 @@ class KenwardRoger(FixedTests):
         W, in the directions of ``VarianceInformation``.
     indefinite : bool
         Whether the linear version's covariance stands in for one that is not definite.
+    rounded : bool
+        Whether rounding has made this one indefinite, and what it took off is left out.
 
     Raises
     ------
@@ -158,7 +166,14 @@ class KenwardRoger(FixedTests):
         adjustment = info.weighted_second(w)
         weighted = np.tensordot(w, self._first, 1)
         adjustment -= (self._first @ weighted).sum(axis=0)
-        inner = np.eye(len(adjustment)) + adjustment + adjustment.T
+        adjustment = adjustment + adjustment.T
+        inner = np.eye(len(adjustment)) + adjustment
+        # sum_rs W_rs X'V^-1 V_r P V_s V^-1 X is semidefinite, as W is
+        self.rounded = cholesky_if_definite(inner) is None
+        if self.rounded:
+            warnings.warn(ROUNDED, InformationWarning, stacklevel=user_stacklevel())
+            if np.isfinite(adjustment).all():
+                inner = np.eye(len(adjustment)) + nearest_semidefinite(adjustment)[0]
         change = self._second_order(second_derivatives(fit, w))
         self.indefinite = cholesky_if_definite(inner + change) is None
         if self.indefinite:
@@ -170,8 +185,9 @@ class KenwardRoger(FixedTests):
         return -curved.on_fixed / 2
 
     def held_notes(self) -> list[str]:
-        notes = super().held_notes()
-        return [*notes, INDEFINITE.replace(".  ", "; ")] if self.indefinite else notes
+        found = {ROUNDED: self.rounded, INDEFINITE: self.indefinite}
+        own = [text.replace(".  ", "; ") for text, holds in found.items() if holds]
+        return [*super().held_notes(), *own]
 
     @staticmethod
     def _expected_spread(fit: Fit, info: VarianceInformation | ResidualInformation):

@@ -122,7 +122,8 @@ def observed_spread(fit: Fit) -> ObservedSpread:
     d, used = free.directions, "observed"
     observed = d.T @ info.observed @ d + free.bend
     inverse = inverse_if_definite(observed)
-    if inverse is None and fit.convergence.is_flat:
+    known = bool(np.isfinite(observed).all())
+    if inverse is None and fit.convergence.is_flat and known:
         # what the data leave open does not change the covariance of the coefficients
         scaled, _ = unit_diagonal(observed)
         if np.linalg.eigvalsh(scaled)[0] >= -IDENTIFIED:

@@ -10,12 +10,13 @@ import pandas as pd
 
 from mixedext.arguments import did_you_mean
 from mixedext.fitted import Fitted
+from mixedext.specification.data.columns import column_of
 
 __all__ = ["data_frame", "is_number", "typical_frame", "typical_text"]
 
 
 def data_frame(fitted: Fitted, names: Sequence[str]) -> pd.DataFrame:
-    """The data of a fit, which have some columns.
+    """The data of a fit, which have some columns, without names of several columns.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def data_frame(fitted: Fitted, names: Sequence[str]) -> pd.DataFrame:
     ------
     ValueError
         If the model was not made from a formula and a frame, its rows are not in memory,
-        or there is no such column.
+        or there is no such column, or more than one.
     """
     frame = fitted.need_rows().frame
     if frame is None:
@@ -42,7 +43,8 @@ def data_frame(fitted: Fitted, names: Sequence[str]) -> pd.DataFrame:
             raise ValueError(
                 f"{name!r} is not a column of the data{did_you_mean(name, known)}"
             )
-    return frame
+        column_of(frame, name)
+    return frame.loc[:, ~frame.columns.duplicated(keep=False)]
 
 
 def is_number(column: pd.Series) -> bool:

@@ -146,11 +146,20 @@ def _same_partition(one, other):
 
 
 def _rows_matrix(term, root):
-    """Z of a term, (n, levels * columns), sparse; rows times the root of the weights."""
+    """Z of a term, (n, levels * columns), sparse; rows times the root of the weights.
+
+    Its columns are of size one as far as the structure allows: the span of the covariances
+    stays, and fourth powers of the columns are within the range of numbers.
+    """
     matrix = getattr(term, "matrix", None)  # a term given by Z itself
     if matrix is not None:
-        return matrix if root is None else sparse.diags_array(root) @ matrix
+        weighted = matrix if root is None else sparse.diags_array(root) @ matrix
+        return weighted / (abs(weighted).max() or 1.0)
     values = term.z if root is None else term.z * root[:, None]
+    sizes = np.abs(values).max(axis=0, initial=0.0)
+    largest = sizes.max() or 1.0
+    scale = term.structure.ambient.column_scale(sizes / largest)
+    values = values / largest / np.where(scale > 0, scale, 1.0)
     n, k = values.shape
     places = np.asarray(term.codes, np.int64)[:, None] * k + np.arange(k)
     pointers = np.arange(n + 1) * k

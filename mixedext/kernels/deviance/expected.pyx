@@ -9,7 +9,7 @@ of the leading factor alone) are sums of squares,
 so that no digits are lost however large or small Sigma A is.
 """
 
-from libc.math cimport sqrt
+from libc.math cimport hypot, sqrt
 from mixedext.kernels.factor.layout cimport LinkArrays, Links
 from mixedext.kernels.triangle cimport split_level
 
@@ -26,7 +26,7 @@ def reduced_products(
 ):
     """H, Z_l'V_1^-1 Z_l and Z_l'V_1^-1 X of every level."""
     cdef Py_ssize_t k = gram.shape[1], p = cross.shape[2], level, a, b, c, j
-    cdef double x, d
+    cdef double x, d, cosine, sine
     cdef double[:, ::1] triangle = np.empty((k, k)), half = np.empty((k, p))
     cdef double[:, ::1] work = np.empty((2 * k, k))
     cdef double* fixed = &half[0, 0] if p > 0 else NULL
@@ -55,12 +55,19 @@ def reduced_products(
                     work[a, b] = x
             for a in range(k):
                 for b in range(a + 1):
-                    x = 1.0 if a == b else 0.0
-                    for c in range(k):
-                        x += work[a, c] * work[b, c]
-                    for c in range(b):
-                        x -= work[k + a, c] * work[k + b, c]
-                    work[k + a, b] = sqrt(x) if a == b else x / work[k + b, b]
+                    work[k + a, b] = 1.0 if a == b else 0.0
+            # columns of R lam are rotated into I: in sums of their squares 1 would be lost
+            for c in range(k):
+                for a in range(k):
+                    d, x = work[k + a, a], work[a, c]
+                    if x == 0.0:
+                        continue
+                    work[k + a, a] = hypot(d, x)
+                    cosine, sine = d / work[k + a, a], x / work[k + a, a]
+                    for b in range(a + 1, k):
+                        d, x = work[k + b, a], work[b, c]
+                        work[k + b, a] = cosine * d + sine * x
+                        work[b, c] = cosine * x - sine * d
             # L^-1 from the left, in place
             for a in range(k):
                 for c in range(a):

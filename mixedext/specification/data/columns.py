@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.exceptions import FormulaError
+
 __all__ = [
     "ColumnTable",
     "as_floats",
@@ -126,8 +128,20 @@ def with_columns(frame: pd.DataFrame, columns: Mapping[Any, Any]) -> pd.DataFram
 
 
 def column_of(frame: pd.DataFrame, name: Any) -> pd.Series:
-    """A column, or a level of the index, as a Series with the index of the frame."""
+    """A column, or a level of the index, as a Series with the index of the frame.
+
+    Raises
+    ------
+    FormulaError
+        If the frame has several columns of that name.
+    """
     if name in frame.columns:
-        return frame[name]
+        column = frame[name]
+        if isinstance(column, pd.DataFrame):
+            raise FormulaError(
+                f"data has several columns named {name}; leave all but one of them out, "
+                "or rename them"
+            )
+        return column
     values = frame.index.get_level_values(name)
     return pd.Series(values, index=frame.index, name=name)

@@ -11,7 +11,7 @@ from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.specification.covariance.residual_text import is_variance
 from mixedext.specification.data.alignment import warn_if_reordered
-from mixedext.specification.data.columns import known_columns
+from mixedext.specification.data.columns import column_of, known_columns
 from mixedext.specification.data.tables import as_pandas
 
 __all__ = ["column_name", "column_or_array"]
@@ -54,7 +54,7 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") 
     if name is not None:
         value = name
         if value in data.columns:
-            return data[value]
+            return column_of(data, value)
         if value in data.index.names:
             return data.index.get_level_values(value)
         given = f"{what}={where}: " if where else f"{what}="

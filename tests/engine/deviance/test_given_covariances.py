@@ -173,3 +173,26 @@ def test_units_and_order_do_not_show(seed, y_power, z_power, kind):
     size = np.sqrt(np.abs(np.diag(hessian)))
     change = other.hessian(by * b) * np.outer(unit, unit) - hessian
     assert np.abs(change / np.outer(size, size)).max() < 1e-6
+
+
+@pytest.mark.formula_engine
+def test_second_derivatives_beyond_the_range_of_numbers():
+    """Of the variance of a slope in units of 2^-340 it is infinite; others are not."""
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(2, 20))
+    data = {"y": y + x, "x": x, "g": np.arange(20) % 5}
+    hessians = []
+    for unit in (1.0, 2.0**340):
+        model = mx.mixedlm("y ~ x + (x || g)", {**data, "x": x * unit})
+        start = mx.MixedLMParams.from_components(
+            fe_params=[0.1, 0.9 / unit], vcomp=[0.5, 0.3 / unit**2]
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            hessians.append(model.hessian(start)[0])
+    one, other = hessians
+    exponent = np.array([0, 340, 0, 680])
+    with np.errstate(over="ignore"):
+        expected = np.ldexp(one, exponent + exponent[:, None])
+    assert np.isinf(expected[3, 3])
+    np.testing.assert_allclose(other, expected, rtol=1e-9)

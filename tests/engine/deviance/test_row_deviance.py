@@ -17,6 +17,7 @@ from mixedext.engine.deviance import row_deviance
 from mixedext.engine.deviance.row_deviance import RowDeviance
 from mixedext.engine.factor.factor import Factor
 from mixedext.engine.rows.design import prepare_design
+from mixedext.exceptions import DevianceError
 from mixedext.specification.terms.random_terms import RandomTerm
 
 PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459")
@@ -176,6 +177,42 @@ def test_slopes_and_weights_by_many_digits(case):
             theta = fit.theta.copy()
             theta[i] *= 1 + change
             assert float(deviance(theta) - lowest) > -1e-8
+
+
+@pytest.mark.parametrize("term", ["(x || g)", "(x | g)"])
+def test_one_factor_explains_nearly_all(term):
+    """Columns of X are within those of Z, and what these leave of y is of size 1e-9."""
+    rng = np.random.default_rng(1)
+    n = 12
+    g, (x, z) = np.arange(n) % 3, rng.normal(size=(2, n))
+    y = rng.normal(size=3)[g] + 1e-9 * rng.normal(size=n)
+    data = pd.DataFrame({"y": y, "x": x, "z": z, "g": g})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", SingularMatrixWarning)
+        result = mx.mixedlm(f"y ~ z + x + {term}", data).fit()
+    fixed, fit = np.column_stack([np.ones(n), z, x]), result.fitted.fit
+    lams = fit.design.own_lams(fit.theta)
+    slope = lams[0] if len(lams) == 1 else np.diag([lams[0][0, 0], lams[1][0, 0]])
+    columns = level_columns(g, fixed[:, [0, 2]], slope)
+    dense = float(dense_deviance(y, fixed, columns, np.ones(n)))
+    assert result.converged
+    assert fit.deviance == pytest.approx(dense, rel=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", [0, 1, 2, 5, 12, 20, 35, 42])
+def test_rounding_is_no_regression_of_y_on_x(seed):
+    """X and Z together explain any y, and the variances run to where rounding is all."""
+    rng = np.random.default_rng(seed)
+    y, x = rng.normal(size=(2, 5))
+    groups = {"f": list("01011"), "g": list("bbbba"), "h": list("00010")}
+    data = pd.DataFrame({"y": y, "x": x, **groups})
+    try:
+        result = mx.mixedlm("y ~ x * f + (1 | g:h) + (1 | g / h)", data).fit(reml=False)
+    except (mx.DesignError, DevianceError):
+        return
+    assert abs(result.fe_params).max() < 1e3 * abs(y).max() / abs(x).min()
 
 
 def test_what_cannot_be_mended_is_said(monkeypatch):

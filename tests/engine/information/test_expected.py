@@ -10,6 +10,7 @@ from helpers.dense_inference import assert_near, check_information
 from helpers.designs import design_arguments, random_design
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixedext.kernels.deviance.expected import reduced_products
 
 from mixedext.algebra.inverses import generalized_inverse, inverse_if_definite
 from mixedext.engine.fit import evaluate_design
@@ -43,6 +44,24 @@ def test_small_and_large_variances(size):
     rows.theta = size * np.array([1.0, 0.3, 0.7])
     # the dense inverse of V itself has a relative error of about its condition
     check_information(rows.at_theta(True), rows, 1e-10 * max(1.0, size**2 / 1e2))
+
+
+@pytest.mark.parametrize("size", [1e3, 1e6, 1e9])
+def test_products_of_a_level_where_one_variance_dwarfs_the_other(size):
+    """By the other column projected on, with what a variance of 1 / size^2 leaves."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(5, 6, 2))
+    gram, lam = z.transpose(0, 2, 1) @ z, np.diag([0.0, size])
+    root, inner = np.empty((2, 5, 2, 2))
+    reduced_products(gram, np.empty((5, 2, 0)), lam, root, inner, np.empty((5, 2, 0)))
+    own, mixed, other = gram[:, 0, 0], gram[:, 0, 1], gram[:, 1, 1]
+    left = 1 / (1 / other + size**2)
+    np.testing.assert_allclose(inner[:, 1, 1], left, rtol=1e-12)
+    np.testing.assert_allclose(
+        inner[:, 0, 0], own - mixed**2 / other * (1 - left / other), rtol=1e-10
+    )
+    scale = np.sqrt(inner[:, 0, 0] * left)
+    assert (abs(inner[:, 0, 1] - mixed * left / other) < 1e-15 * size * scale).all()
 
 
 def test_scaling_of_columns_changes_nothing():

@@ -17,6 +17,7 @@ from scipy import optimize
 from statsmodels.tools.sm_exceptions import ValueWarning
 
 import mixedext as mx
+from mixedext.engine.information.expected import VarianceInformation
 from mixedext.exceptions import InformationWarning
 from mixedext.fitted import DfChoice
 from mixedext.inference.fixed_effects import satterthwaite
@@ -528,6 +529,20 @@ def test_without_observed_information_the_expected_is_used_and_said(monkeypatch)
     np.testing.assert_allclose(tests.df(np.eye(2)), want, rtol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_observed_information_beyond_the_range_of_numbers(monkeypatch):
+    """Of a flat fit, whose observed information is otherwise inverted as far as it goes."""
+    data = mx.datasets.dyestuff.load().data.assign(again=lambda d: d["Batch"])
+    fit = mx.mixedlm("Yield ~ 1 + (1 | Batch) + (1 | again)", data).fit().fitted.fit
+    assert fit.convergence.is_flat
+    assert satterthwaite.observed_spread(fit).information == "observed"
+    unknown = property(lambda info: np.full_like(info.expected, np.nan))
+    monkeypatch.setattr(VarianceInformation, "observed", unknown)
+    with pytest.warns(InformationWarning, match="use the expected information"):
+        spread = satterthwaite.observed_spread(fit)
+    assert (spread.information, np.isfinite(spread.spread).all()) == ("expected", True)
+
+
 def test_what_the_data_leave_open_is_left_out_of_the_information():
     """X takes the factor in: of its variance nothing is known, and n - p = 3 are left."""
     data = pd.DataFrame({"g": list("aabbcc"), "y": [1.0, 2, 4, 3, 7, 9]})
@@ -557,3 +572,38 @@ def test_versions_are_one_where_the_covariance_is_linear(information):
         np.testing.assert_array_equal(tests.df(np.eye(2)), plain.df(np.eye(2)))
     default = fixed_tests(fit, DfChoice("kenward-roger-2009", None))
     assert default.information == "expected"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", [2, 6, 7, 9, 10])
+def test_rounding_takes_nothing_off(seed):
+    """Of a response that its groups explain but for 1e-9, by more terms than needed."""
+    rng = np.random.default_rng(seed)
+    group, _, x, sort = (
+        np.arange(16) % 3,
+        rng.integers(0, 4, 16),
+        rng.normal(size=16),
+        rng.integers(0, 2, 16),
+    )
+    y = rng.normal(size=3)[group] + 1e-9 * rng.normal(size=16)
+    data = pd.DataFrame({"y": y, "x": x, "g": group, "f": sort})
+    result = mx.mixedlm("y ~ x + (x | g) + (x | g:f)", data).fit()
+    with pytest.warns(mx.InformationWarning, match="has lost digits"):
+        found = result.fixed_effects_inference("kenward-roger").se
+    assert (found >= (1 - 1e-6) * result.bse_fe).all()
+    text = str(result.summary(df_method="kenward-roger"))
+    assert "has lost digits" in " ".join(text.split())
+
+
+def test_degrees_of_freedom_beside_a_variance_that_dwarfs_the_others():
+    rng = np.random.default_rng(0)
+    group, other, x = np.arange(16) % 3, rng.integers(0, 4, 16), rng.normal(size=16)
+    y = rng.normal(size=3)[group] + 1e-9 * rng.normal(size=16)
+    data = pd.DataFrame({"y": y, "x": x, "g": group, "h": other})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = mx.mixedlm("y ~ x + (0 + x | g) + (1 | g) + (1 | h)", data).fit()
+    for method in ("satterthwaite", "kenward-roger"):
+        found = result.fixed_effects_inference(method)
+        assert found.df[0] == pytest.approx(2, rel=1e-5)
+        assert np.isfinite(found).all()

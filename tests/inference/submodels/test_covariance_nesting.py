@@ -78,6 +78,22 @@ def test_a_term_given_by_its_matrix(weights):
     assert not covariance_is_nested(MODELS["slope"], [whole], weights)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unit", [1e-150, 1e100, 1e150])
+def test_units_do_not_matter(unit):
+    """Fourth powers of the columns would be beyond the range of numbers."""
+    both = np.column_stack([ONES, X * unit])
+    for structure in ("unstructured", "diagonal"):
+        large = [term(A, both, structure)]
+        assert covariance_is_nested([INTERCEPT], large)
+        assert covariance_is_nested([term(A, X[:, None])], large)
+        assert not covariance_is_nested([SLOPE], large) or structure == "unstructured"
+        assert not covariance_is_nested([term(A, np.column_stack([ONES, F]))], large)
+    # of one variance both have one unit: the smaller column is nothing beside the other
+    one = [term(A, both, "identity")]
+    assert covariance_is_nested(one, [INTERCEPT]) == (unit < 1)
+
+
 def test_what_they_say():
     def nested(small, large):
         return covariance_is_nested(MODELS[small], MODELS[large])

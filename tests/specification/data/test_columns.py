@@ -85,3 +85,36 @@ def test_what_are_no_numbers(values, match):
 def test_lists_of_columns_end():
     assert known_columns([], ["a", None]) == "none; levels of the index: a"
     assert known_columns(range(200)).endswith("28, 29 and 170 more")
+
+
+@pytest.fixture(scope="module")
+def with_a_column_twice():
+    """A fit by variables of which there is one each, of data with two columns x."""
+    rng = np.random.default_rng(0)
+    y, x = rng.normal(size=(2, 24))
+    data = pd.DataFrame({"y": y, "x": x, "f": list("ab") * 12, "g": np.repeat(range(6), 4)})
+    return mx.mixedlm("y ~ f + (1 | g)", pd.concat([data, data[["x"]]], axis=1)).fit()
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda r: r.plot_fitted("x"),
+        lambda r: r.get_influence("x"),
+        lambda r: r.plot_residuals(by="x"),
+        lambda r: r.acf(time="x"),
+        lambda r: r.variogram("x"),
+        lambda r: r.update(weights="x"),
+        lambda r: r.bootstrap_cases(n=2, group="x"),
+        lambda r: r.get_robustcov_results("cluster", groups="x"),
+    ],
+)
+def test_which_column_is_meant_must_be_known(with_a_column_twice, ask):
+    with pytest.raises(mx.FormulaError, match="several columns named x; leave all but"):
+        ask(with_a_column_twice)
+
+
+@pytest.mark.formula_engine
+def test_other_columns_twice_are_no_matter(with_a_column_twice):
+    assert with_a_column_twice.plot_effect("f").axes
+    assert with_a_column_twice.plot_fitted("f").axes
