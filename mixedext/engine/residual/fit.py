@@ -36,6 +36,7 @@ from mixedext.limits import (
 from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
+from mixedext.specification.terms.spread_terms import SpreadTerm
 
 NO_END = (
     "the search has ended where the residual covariance is singular, and the rows that it "
@@ -308,22 +309,21 @@ def _whitened_term(rows, term, inverse):
             term.structure,
             term._levels,
         )
-    if term.k > 1:
-        raise NotImplementedError(
-            f"{term.label} has {term.k} columns, and residual groups "
-            f"({rows.bound.spec}) hold rows of several of its levels: this is there for "
-            "terms of one column. Nest the residual groups in its levels"
-        )
     i, j, value = [], [], []
     for batch, own in zip(batches, inverse, strict=True):
-        part = own[batch.pattern] * z[batch.rows, 0][:, None, :]
+        # rows (c, a) of whitened rows have entries L^-1_ab z_b in the columns of b's level
+        part = own[batch.pattern][..., None] * z[batch.rows][:, None, :, :]
+        column = term.codes[batch.rows].astype(np.intp)[:, :, None] * term.k
+        column = column + np.arange(term.k)
         shape = part.shape
-        i.append(np.broadcast_to(batch.rows[:, :, None], shape).ravel())
-        j.append(np.broadcast_to(term.codes[batch.rows][:, None, :], shape).ravel())
+        i.append(np.broadcast_to(batch.rows[:, :, None, None], shape).ravel())
+        j.append(np.broadcast_to(column[:, None], shape).ravel())
         value.append(part.ravel())
     entries = np.concatenate(value), (np.concatenate(i), np.concatenate(j))
-    matrix = sparse.coo_array(entries, shape=(len(z), term.n_levels)).tocsr()
-    return SparseTerm(matrix, term.group)
+    matrix = sparse.coo_array(entries, shape=(len(z), term.n_levels * term.k)).tocsr()
+    if term.k == 1:
+        return SparseTerm(matrix, term.group)
+    return SpreadTerm(matrix, term.group, term.names, term.structure, term._levels)
 
 
 def limits_reached(

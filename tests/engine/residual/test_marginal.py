@@ -17,7 +17,7 @@ from mixedext.models.mixedlm.residual_fitting import residual_rows
 
 # Structures that hold an intercept of the same groups.
 SAME_AS_INTERCEPT = ["us", "cs", "toep"]
-RANDOM = ["none", "same", "nested", "slopes", "finer", "crossed"]
+RANDOM = ["none", "same", "nested", "slopes", "finer", "crossed", "crossed slopes"]
 VARIANCES = {
     "ident": lambda v, arm, z: mx.VarIdent(arm),
     "power": lambda v, arm, z: mx.VarPower(z),
