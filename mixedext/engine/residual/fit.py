@@ -15,6 +15,7 @@ from scipy import sparse
 
 from mixedext.engine.fit import Fit, fit_at
 from mixedext.engine.residual.estimate import ResidualEstimate
+from mixedext.engine.residual.far_ends import far_ends
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.roots import roots
 from mixedext.engine.residual.rows import ResidualRows
@@ -118,7 +119,10 @@ def fit_residual_rows(
         further: list[np.ndarray] = []
         if psi is None and max_iterations is None and _many_of_few(deviance):
             further = _spread(deviance, points[0], held)
-        found = search_residual(deviance, points, held, max_iterations, at_limit, further)
+        far = far_ends(typical.rows, deviance, held) if max_iterations is None else None
+        found = search_residual(
+            deviance, points, held, max_iterations, at_limit, further, far
+        )
         if max_iterations is None:
             found = hold_vanished(typical.rows, deviance, found, held)
         if typical.rows is rows:
@@ -335,13 +339,16 @@ def limits_reached(
         own, found = psi[curve.at], []
         for function, at in zip(curve.functions, curve.slices, strict=True):
             if function.n_psi and level == 0:
-                found += [(at.start + f.number, f, "") for f in function.at_limit(own[at])]
+                limits = function.at_limit(own[at])
+                found += [(at.start + f.number, f, "", "") for f in limits]
         if curve.correlation is not None:
             where = f" of {rows.bound.level_labels[level]}" if len(rows.curves) > 1 else ""
             for limit in curve.correlation.at_limit(own[curve.n_sd :]):
-                found.append((curve.n_sd + limit.number, limit, where))
-        for number, limit, where in found:
-            words = f"{limit.name}{where} at {limit.value:.6g}"
+                note = curve.correlation.note_on(limit)
+                note = f" ({note})" if note else ""
+                found.append((curve.n_sd + limit.number, limit, where, note))
+        for number, limit, where, note in found:
+            words = f"{limit.name}{where} at {limit.value:.6g}{note}"
             out.setdefault(int(curve.at[number]), words)
     return out
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from mixedext.limits import (
     DECREMENT_ACCEPTED,
     DISTINCT_MINIMA,
     RESTART_GAIN,
+    RISE_AT_LIMIT,
     ROUNDED,
     ZERO_SINGULAR_VALUE,
 )
 
-__all__ = ["Found", "search_residual"]
+__all__ = ["Far", "Found", "search_residual"]
 
 # Fall foreseen at which a search ends, and the relative rounding error of the deviance.
 DECREMENT, ROUNDING = 1e-11, 4e-16
@@ -72,13 +74,38 @@ class Found:
     records: np.ndarray
 
 
+class Far(NamedTuple):
+    """A point far out on the way to a limit of the covariance, see ``Correlation.far_end``.
+
+    Attributes
+    ----------
+    x : ndarray
+        (theta, psi), as near to the limit as digits allow.
+    number : int
+        The element that has run off, and is held there.
+    inside : ndarray
+        On the same way, but not so far that the deviance is that of the limit.
+    """
+
+    x: np.ndarray
+    number: int
+    inside: np.ndarray
+
+
 class _Search(TrustRegion):
     """Newton's steps on the marginal deviance."""
 
-    def __init__(self, deviance: MarginalDeviance, held: np.ndarray, limit: int):
-        self.deviance, self.most_steps = deviance, limit
+    def __init__(
+        self,
+        deviance: MarginalDeviance,
+        held: np.ndarray,
+        limit: int,
+        far: Callable[[np.ndarray], Far | None] | None = None,
+    ):
+        self.deviance, self.most_steps, self.far = deviance, limit, far
         moves = np.concatenate([np.ones(deviance.n_theta, bool), ~held])
         self.moves = None if moves.all() else np.flatnonzero(moves)
+        self.ran_off: Far | None = None
         self.log: list[list[float]] = []
         self.known: tuple[Evaluation | None, tuple] = (None, ())
         self.best: Evaluation | None = None
@@ -109,9 +136,38 @@ class _Search(TrustRegion):
 
     def check_convergence(self) -> None:
         self.done = self.decrement < DECREMENT or not self.most_steps
+        self.ran_off = None if self.far is None else self.far(self.x)
+        if self.ran_off is not None:
+            self.done = True
+            return
         if self.best is not None and np.linalg.norm(self.x - self.best.x) < SAME_END:
             # led back to the minimum that is known
             self.done = self.done or self.state.value > self.best.value
+
+    def end(self, start: np.ndarray) -> tuple[Evaluation, float]:
+        """Where a search from a start ends, perhaps in a limit, and what it leaves."""
+        found = self.solve(start)
+        if self.ran_off is None:
+            return found, _remainder(self)
+        far, moves = self.far, self.moves
+        assert far is not None
+        # steps towards the limit become no longer as it is neared: stand there
+        self.far = None
+        free = np.arange(len(start)) if moves is None else moves
+        self.moves = free[free != self.ran_off.number]
+        limit = self.evaluate(self.ran_off.x)
+        if np.isfinite(limit.value):
+            limit = self.solve(limit.x)
+            left = _remainder(self)
+        self.moves = moves
+        way = far(limit.x)
+        inside = found if way is None else self.evaluate(way.inside)
+        nearer = min(inside, found, key=lambda state: state.value)
+        if not limit.value <= nearer.value + RISE_AT_LIMIT * self.deviance.nobs:
+            limit = self.solve(nearer.x)
+            left = _remainder(self)
+        self.far = far
+        return limit, left
 
 
 def search_residual(
@@ -121,6 +177,7 @@ def search_residual(
     max_iterations: int | None = None,
     at_limit: Callable[[np.ndarray], bool] | None = None,
     further: Sequence[np.ndarray] = (),
+    far: Callable[[np.ndarray], Far | None] | None = None,
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -140,6 +197,8 @@ def search_residual(
     further : sequence of ndarray
         More starts, each of which is searched from whatever its deviance; ends at a limit
         do not count.
+    far : callable, optional
+        Of (theta, psi) that are on the way to a limit: points further out.
 
     Raises
     ------
@@ -147,7 +206,7 @@ def search_residual(
         If the deviance is finite at no start.
     """
     steps = MOST_STEPS if max_iterations is None else max_iterations
-    search = _Search(deviance, held, steps)
+    search = _Search(deviance, held, steps, far)
     many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
     if many:
         search.first_radius = FIRST_RADIUS * np.sqrt(deviance.nobs)
@@ -160,6 +219,11 @@ def search_residual(
     searches = _first_searches(deviance, many, max_iterations)
     more = at_limit is not None and not many and max_iterations is None
     ends: list[tuple[Evaluation, float, int]] = []
+    if far is not None:  # of the starts that lead to a limit the best one is enough
+        there = [i for i in ranked if far(starts[i]) is not None]
+        ranked = [i for i in ranked if i not in there[1:]]
+        # it takes the place of no other
+        searches += bool(there) and there[0] in ranked[:searches]
     for number in ranked[: MOST_FURTHER if more else searches]:
         if len(ends) >= searches:
             assert at_limit is not None
@@ -167,14 +231,14 @@ def search_residual(
             if not at_limit(search.best.x):
                 break
             search.most_steps = FEWER_STEPS
-        ends.append((search.solve(starts[number]), _remainder(search), number))
+        ends.append((*search.end(starts[number]), number))
         if search.best is None or ends[-1][0].value < search.best.value:
             search.best = ends[-1][0]
     if len(further):
         search.most_steps = FEWER_STEPS
     for number, start in enumerate(further, len(starts)):
         if np.isfinite(deviance.evaluate(start).value):
-            found, left = search.solve(start), _remainder(search)
+            found, left = search.end(start)
             # where the likelihood has no bound such searches run off further
             if left > DECREMENT_ACCEPTED or (at_limit and at_limit(found.x)):
                 continue
@@ -189,7 +253,7 @@ def search_residual(
     if search.most_steps == FEWER_STEPS and decrement > DECREMENT:
         # the lowest may be that of a search that had few steps
         search.best, search.most_steps = None, MOST_STEPS
-        best, decrement = search.solve(best.x), _remainder(search)
+        best, decrement = search.end(best.x)
     best, decrement = _rectified(search, best, decrement)
     minima = [best.value]
     for end, left, _ in ends:
