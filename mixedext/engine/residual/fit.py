@@ -17,7 +17,7 @@ from mixedext.engine.fit import Fit, fit_at
 from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.far_ends import far_ends
 from mixedext.engine.residual.marginal import MarginalDeviance
-from mixedext.engine.residual.roots import roots
+from mixedext.engine.residual.roots import inverse_roots
 from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import FEW_PARAMETERS, Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
@@ -259,7 +259,7 @@ def whitened_rows(
     terms : list of RandomTerm or SparseTerm
         The random terms of such rows; a row may have effects of several levels.
     """
-    return _whitened(rows, [np.linalg.inv(root) for root in roots(rows.bound, psi)])
+    return _whitened(rows, inverse_roots(rows.bound, psi))
 
 
 def _whitened(rows, inverse):
@@ -274,14 +274,13 @@ def _whitened(rows, inverse):
 def _whitened_design(rows, deviance, psi):
     """The design of the whitened rows."""
     bound = rows.bound
-    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
+    inverse = inverse_roots(bound, psi)
     design = prepare_design(*_whitened(rows, inverse))
     if design.basis.rank < deviance.rank:
         raise DevianceError(NO_RANK)
     log_det = 0.0
     for batch, own in zip(bound.batches, inverse, strict=True):
-        diagonal = np.einsum("caa->ca", own)
-        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
+        log_det -= 2 * float(batch.count @ own.log_determinants())
     return replace(
         design,
         terms=tuple(t.without_rows() for t in rows.terms),
@@ -289,11 +288,11 @@ def _whitened_design(rows, deviance, psi):
     )
 
 
-def _times(bound, matrices, columns):
-    """Block-diagonal matrices by pattern times columns, by rows."""
+def _times(bound, inverse, columns):
+    """L^-1 times columns, by rows."""
     out = np.empty_like(columns)
-    for batch, own in zip(bound.batches, matrices, strict=True):
-        out[batch.rows] = own[batch.pattern] @ columns[batch.rows]
+    for batch, own in zip(bound.batches, inverse, strict=True):
+        out[batch.rows] = own.times(batch, columns[batch.rows])
     return out
 
 
@@ -315,13 +314,13 @@ def _whitened_term(rows, term, inverse):
         )
     i, j, value = [], [], []
     for batch, own in zip(batches, inverse, strict=True):
-        # rows (c, a) of whitened rows have entries L^-1_ab z_b in the columns of b's level
-        part = own[batch.pattern][..., None] * z[batch.rows][:, None, :, :]
-        column = term.codes[batch.rows].astype(np.intp)[:, :, None] * term.k
-        column = column + np.arange(term.k)
-        shape = part.shape
-        i.append(np.broadcast_to(batch.rows[:, :, None, None], shape).ravel())
-        j.append(np.broadcast_to(column[:, None], shape).ravel())
+        # row a of a group has entries L^-1_ab z_b in the columns of the level of row b
+        entry, row, before = own.entries(batch)
+        of = batch.rows[:, before]
+        part = entry[..., None] * z[of]
+        column = term.codes[of].astype(np.intp)[..., None] * term.k + np.arange(term.k)
+        i.append(np.broadcast_to(batch.rows[:, row][..., None], part.shape).ravel())
+        j.append(column.ravel())
         value.append(part.ravel())
     entries = np.concatenate(value), (np.concatenate(i), np.concatenate(j))
     matrix = sparse.coo_array(entries, shape=(len(z), term.n_levels * term.k)).tocsr()
