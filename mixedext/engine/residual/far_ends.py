@@ -8,13 +8,11 @@ deviance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.rows import ResidualRows
-from mixedext.engine.residual.search import Far
+from mixedext.engine.residual.search import Far, FarEnds
 from mixedext.specification.covariance.correlation import Correlation
 
 __all__ = ["far_ends"]
@@ -26,7 +24,7 @@ AT_END, INSIDE = 1e-6, 3e-3
 
 def far_ends(
     rows: ResidualRows, deviance: MarginalDeviance, held: np.ndarray
-) -> Callable[[np.ndarray], Far | None] | None:
+) -> FarEnds | None:
     """From (theta, psi) on the way to a limit to points further out.
 
     None of a model that has no such limit, or one by level: levels share sigma^2.
@@ -55,11 +53,14 @@ def far_ends(
         out[first:] = found.psi
         return out
 
-    def far(x: np.ndarray) -> Far | None:
-        end = correlation.far_end(x[first:], AT_END)
+    def back(x: np.ndarray) -> list[np.ndarray]:
         inside = correlation.far_end(x[first:], INSIDE)
-        if end is None or inside is None:
+        return [] if inside is None else [point(x, inside)]
+
+    def far(x: np.ndarray, inside_limit: frozenset[int], n_steps: int) -> Far | None:
+        if first in inside_limit:
             return None
-        return Far(point(x, end), first + end.number, point(x, inside))
+        end = correlation.far_end(x[first:], AT_END)
+        return None if end is None else Far(point(x, end), (first + end.number,), back)
 
     return far

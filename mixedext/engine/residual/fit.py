@@ -22,7 +22,11 @@ from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import FEW_PARAMETERS, Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.residual.typical import typical_rows
-from mixedext.engine.residual.vanishing import hold_vanished, vanished_strata
+from mixedext.engine.residual.vanishing import (
+    hold_vanished,
+    vanished_strata,
+    vanishing_ends,
+)
 from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.search.optimize import Optimum
 from mixedext.engine.search.verdict import Convergence
@@ -119,7 +123,9 @@ def fit_residual_rows(
         further: list[np.ndarray] = []
         if psi is None and max_iterations is None and _many_of_few(deviance):
             further = _spread(deviance, points[0], held)
-        far = far_ends(typical.rows, deviance, held) if max_iterations is None else None
+        far = None
+        if max_iterations is None:
+            far = _ways_out(typical.rows, deviance, held)
         found = search_residual(
             deviance, points, held, max_iterations, at_limit, further, far
         )
@@ -132,6 +138,23 @@ def fit_residual_rows(
         own = rows.deviance(reml)
         at = own.evaluate(typical.outer(deviance, found.x))
         return _finished(rows, own, replace(found, x=at.x, value=at.value), held, verdict)
+
+
+def _ways_out(rows, deviance, held):
+    """All limits to which a search may run off; None of a model without any."""
+    ways = [
+        own
+        for make in (far_ends, vanishing_ends)
+        if (own := make(rows, deviance, held)) is not None
+    ]
+    if len(ways) < 2:
+        return ways[0] if ways else None
+
+    def far(x, held_there, n_steps):
+        found = (own(x, held_there, n_steps) for own in ways)
+        return next((own for own in found if own is not None), None)
+
+    return far
 
 
 def _many_of_few(deviance):

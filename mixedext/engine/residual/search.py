@@ -20,7 +20,7 @@ from mixedext.limits import (
     ZERO_SINGULAR_VALUE,
 )
 
-__all__ = ["Far", "Found", "search_residual"]
+__all__ = ["Far", "FarEnds", "Found", "search_residual"]
 
 # Fall foreseen at which a search ends, and the relative rounding error of the deviance.
 DECREMENT, ROUNDING = 1e-11, 4e-16
@@ -81,15 +81,24 @@ class Far(NamedTuple):
     ----------
     x : ndarray
         (theta, psi), as near to the limit as digits allow.
-    number : int
-        The element that has run off, and is held there.
-    inside : ndarray
-        On the same way, but not so far that the deviance is that of the limit.
+    held : tuple of int
+        Elements that have run off, and are held there.
+    back : callable
+        From a point as far out to others on the same way, not all so far that the deviance
+        is that of the limit.
+    rise : float
+        Of the deviance by row, that the limit may bring.
     """
 
     x: np.ndarray
-    number: int
-    inside: np.ndarray
+    held: tuple[int, ...]
+    back: Callable[[np.ndarray], Sequence[np.ndarray]]
+    rise: float = RISE_AT_LIMIT
+
+
+#: From (theta, psi), elements that are held already and the number of steps to a point
+#: further out, if there is one.
+FarEnds = Callable[[np.ndarray, frozenset[int], int], Far | None]
 
 
 class _Search(TrustRegion):
@@ -100,12 +109,13 @@ class _Search(TrustRegion):
         deviance: MarginalDeviance,
         held: np.ndarray,
         limit: int,
-        far: Callable[[np.ndarray], Far | None] | None = None,
+        far: FarEnds | None = None,
     ):
         self.deviance, self.most_steps, self.far = deviance, limit, far
         moves = np.concatenate([np.ones(deviance.n_theta, bool), ~held])
         self.moves = None if moves.all() else np.flatnonzero(moves)
         self.ran_off: Far | None = None
+        self.held: frozenset[int] = frozenset()  # in a limit
         self.log: list[list[float]] = []
         self.known: tuple[Evaluation | None, tuple] = (None, ())
         self.best: Evaluation | None = None
@@ -136,7 +146,9 @@ class _Search(TrustRegion):
 
     def check_convergence(self) -> None:
         self.done = self.decrement < DECREMENT or not self.most_steps
-        self.ran_off = None if self.far is None else self.far(self.x)
+        self.ran_off = None
+        if self.far is not None and not self.done:
+            self.ran_off = self.far(self.x, self.held, self.n_steps)
         if self.ran_off is not None:
             self.done = True
             return
@@ -147,27 +159,27 @@ class _Search(TrustRegion):
     def end(self, start: np.ndarray) -> tuple[Evaluation, float]:
         """Where a search from a start ends, perhaps in a limit, and what it leaves."""
         found = self.solve(start)
-        if self.ran_off is None:
+        ran_off = self.ran_off
+        if ran_off is None:
             return found, _remainder(self)
-        far, moves = self.far, self.moves
-        assert far is not None
         # steps towards the limit become no longer as it is neared: stand there
-        self.far = None
+        moves, held, far = self.moves, self.held, self.far
+        assert far is not None
         free = np.arange(len(start)) if moves is None else moves
-        self.moves = free[free != self.ran_off.number]
-        limit = self.evaluate(self.ran_off.x)
+        self.moves, self.held = np.setdiff1d(free, ran_off.held), held.union(ran_off.held)
+        limit, left = self.evaluate(ran_off.x), 0.0
         if np.isfinite(limit.value):
-            limit = self.solve(limit.x)
-            left = _remainder(self)
-        self.moves = moves
-        way = far(limit.x)
-        inside = found if way is None else self.evaluate(way.inside)
-        nearer = min(inside, found, key=lambda state: state.value)
-        if not limit.value <= nearer.value + RISE_AT_LIMIT * self.deviance.nobs:
-            limit = self.solve(nearer.x)
-            left = _remainder(self)
+            limit, left = self.end(limit.x)
+        self.moves, self.held = moves, held
+        inside = [self.evaluate(x) for x in ran_off.back(limit.x)]
+        found = min([*inside, found], key=lambda state: state.value)
+        if limit.value <= found.value + ran_off.rise * self.deviance.nobs:
+            return limit, left
+        self.far = None
+        found = self.solve(found.x)
+        left = _remainder(self)
         self.far = far
-        return limit, left
+        return found, left
 
 
 def search_residual(
@@ -177,7 +189,7 @@ def search_residual(
     max_iterations: int | None = None,
     at_limit: Callable[[np.ndarray], bool] | None = None,
     further: Sequence[np.ndarray] = (),
-    far: Callable[[np.ndarray], Far | None] | None = None,
+    far: FarEnds | None = None,
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -220,7 +232,7 @@ def search_residual(
     more = at_limit is not None and not many and max_iterations is None
     ends: list[tuple[Evaluation, float, int]] = []
     if far is not None:  # of the starts that lead to a limit the best one is enough
-        there = [i for i in ranked if far(starts[i]) is not None]
+        there = [i for i in ranked if far(starts[i], frozenset(), 0) is not None]
         ranked = [i for i in ranked if i not in there[1:]]
         # it takes the place of no other
         searches += bool(there) and there[0] in ranked[:searches]
