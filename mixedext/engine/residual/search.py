@@ -26,6 +26,8 @@ __all__ = ["Far", "FarEnds", "Found", "search_residual"]
 DECREMENT, ROUNDING = 1e-11, 4e-16
 # Distance in (theta, psi) at which a search is taken to be led to a minimum that is known.
 SAME_END = 0.05
+# Distance in psi from which on another start may lead elsewhere.
+ELSEWHERE = 1.0
 # Starts that are searched from, of those that are evaluated: with few parameters of the
 # residual covariance or few rows, and beside random effects; more while the lowest end is
 # at a limit.
@@ -236,6 +238,7 @@ def search_residual(
         ranked = [i for i in ranked if i not in there[1:]]
         # it takes the place of no other
         searches += bool(there) and there[0] in ranked[:searches]
+    ranked = _apart(ranked, starts, searches, deviance.n_theta)
     for number in ranked[: MOST_FURTHER if more else searches]:
         if len(ends) >= searches:
             assert at_limit is not None
@@ -285,6 +288,16 @@ def search_residual(
         kind,
         np.array(search.log),
     )
+
+
+def _apart(ranked, starts, searches, n_theta):
+    """Starts in order, behind the first ones those first that lie in another place."""
+    chosen, left = ranked[:searches], ranked[searches:]
+    for number in left:
+        psi = starts[number][n_theta:]
+        if all(np.linalg.norm(psi - starts[k][n_theta:]) > ELSEWHERE for k in chosen):
+            chosen = [*chosen, number]
+    return [*chosen, *(k for k in left if k not in chosen)]
 
 
 def _first_searches(deviance, many, max_iterations):
