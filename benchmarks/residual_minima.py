@@ -77,7 +77,7 @@ def best_of_many(model, reml, rng):
             found = search_residual(deviance, [x], held)
         except ValueError:
             continue
-        if not limits_reached(rows, deviance.psi(found.x)):
+        if not limits_reached(rows, deviance, found.x):
             best = min(best, found.value + deviance.shift)
     return best
 

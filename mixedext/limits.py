@@ -82,6 +82,10 @@ SD_RATIO_AT_LIMIT = 1e-7
 # its square, whitened rows its inverse square times the rounding error.  Share below which
 # a stratum is tried with none, and rise of the deviance by row that this may bring.
 NO_SHARE, SMALL_SHARE, RISE_AT_NO_SHARE = 1e-4, 2e-2, 1e-7
+# engine/residual/search
+# Rise of the deviance by row that a limit in which sigma^2 grows without bound may bring.
+RISE_AT_LIMIT = 1e-8
+# engine/residual/vanishing
 # Residual of the rows of a stratum below this share of y: there is no variance to estimate.
 EXPLAINED = 1e-10
 # specification/data/value_range

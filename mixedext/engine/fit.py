@@ -232,10 +232,14 @@ class Fit:
         if not (shared and all(f.spread for f in layouts)):
             raise ValueError("the terms do not share a grouping factor")
         block = self.objective.factor.tail.joint_covariance([n - 1 for n in numbers])
-        inverse = np.repeat(
-            [design.inverse_transforms[i][0, 0] for i in terms], [t.k for t in own]
-        )
-        return self.scale * inverse[:, None] * block * inverse
+        inverses = [design.inverse_transforms[i] for i in terms]
+        counts = [t.k // len(inv) for t, inv in zip(own, inverses, strict=True)]
+        if all(len(inv) == 1 for inv in inverses):
+            inverse = np.repeat([inv[0, 0] for inv in inverses], counts)
+            return self.scale * inverse[:, None] * block * inverse
+        parts = [inv for inv, n in zip(inverses, counts, strict=True) for _ in range(n)]
+        whole = linalg.block_diag(*parts)
+        return self.scale * whole @ block @ whole.T
 
 
 def fit_design(

@@ -214,3 +214,17 @@ def test_beside_glmer(monkeypatch, capsys):
     assert out.count("\n") == 3
     assert "clusters, slope" in MODELS
     assert float(out.splitlines()[1].split()[1]) > 0
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_minima_of_residual_covariances_are_counted(monkeypatch, capsys):
+    import residual_minima
+
+    monkeypatch.setattr(residual_minima, "STARTS", 2)
+    monkeypatch.setattr(sys, "argv", ["residual_minima", "--designs", "2", "ar1", "spher"])
+    residual_minima.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:3] for line in lines] == [
+        ["ar1", "2", "fits,"],
+        ["spher", "2", "fits,"],
+    ]

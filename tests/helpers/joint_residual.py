@@ -59,6 +59,7 @@ BESIDE = {
     "same": " + (0 + x | g)",
     "outer": " + (1 + x | school)",
     "crossed": " + (1 | item)",
+    "crossed slopes": " + (1 + x | item)",
     "both": " + (0 + x | g) + (1 | school)",
 }
 

@@ -34,7 +34,8 @@ def random_design(kind, seed, random="none", weighted=False, by=False, variance=
     """A model of 14 subjects in 5 clusters with some visits missing.
 
     ``random``: "none", "same" (by subject), "nested" (cluster and subject), "slopes" (by
-    cluster, of visits), "finer" (residual groups within levels: clusters), "crossed".
+    cluster, of visits), "finer" (residual groups within levels: clusters), "crossed",
+    "crossed slopes" (two columns of levels that subjects cross).
     """
     rng = np.random.default_rng(seed)
     subject, visit = np.divmod(np.arange(14 * M), M)
@@ -60,6 +61,10 @@ def random_design(kind, seed, random="none", weighted=False, by=False, variance=
         "slopes": [mx.RandomTerm(cluster, slope, group="cluster")],
         "finer": [by_cluster],
         "crossed": [by_subject, mx.RandomTerm(subject % 4 + visit % 2, group="h")],
+        "crossed slopes": [
+            by_cluster,
+            mx.RandomTerm(subject % 4 + visit % 2, x[:, [0, 3]], group="h"),
+        ],
     }[random]
     options = {"by": arm} if by else {}
     residual = None if kind is None else STRUCTURES[kind](visit, subject, **options)

@@ -1,8 +1,8 @@
 """Factors whose rows belong to several levels at once: Z may be any sparse matrix.
 
-Every column of such a factor is a level with one effect, and Z'Z is not block-diagonal.
-So it never leads: it stands in the tail, behind all factors each of whose rows has one
-level, or behind a leading factor without levels.
+Levels of such a factor have one column, or several (SpreadTerm), and Z'Z is not
+block-diagonal.  So it never leads: it stands in the tail, behind all factors each of whose
+rows has one level, or behind a leading factor without levels.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ __all__ = [
     "factor_layouts",
     "is_dense",
     "sum_products",
+    "times_by_level",
     "times_rows",
 ]
 
@@ -70,7 +71,8 @@ def engine_terms(
 
 
 def _is_wide(term):
-    return term.structure.shares_one_variance and term.k > WIDE
+    wide = term.structure.shares_one_variance and term.k > WIDE
+    return wide and not isinstance(term, SparseTerm)
 
 
 def _spread(term):
@@ -92,7 +94,9 @@ def factor_layouts(
     if not any(f.spread for f in layouts):
         return layouts
     given = terms if given is None else given
-    layouts = [replace(f, block=given[f.terms[0]].k) if f.spread else f for f in layouts]
+    layouts = [
+        replace(f, block=given[f.terms[0]].k // f.width) if f.spread else f for f in layouts
+    ]
     if layouts[0].spread:
         layouts.insert(0, FactorLayout("", 0, 1, (), ()))
     return layouts
@@ -128,10 +132,11 @@ def sum_products(rows: Rows, bases: Bases, layouts: Sequence[FactorLayout]) -> P
     for f, own in z.items():
         _check_memory(layouts, f, own, n_fixed)
         inner[f] = gram = cross_products(own, own)
-        grams.append(gram.diagonal().reshape(-1, 1, 1).copy())
-        crosses.append(sums[f][:, None, :].copy())
+        width = layouts[f].width
+        grams.append(_diagonal_blocks(gram, width))
+        crosses.append(sums[f].reshape(-1, width, n_fixed).copy())
         for g, layout in enumerate(layouts[:f]):
-            pairs[g, f] = _pairs(rows, bases, layout, z.get(g), own)
+            pairs[g, f] = _pairs(rows, bases, layout, z.get(g), own, width)
     return Products(
         rows.nobs,
         tuple(layouts),
@@ -149,11 +154,30 @@ def entering(rows: Rows, bases: Bases, layout: FactorLayout) -> sparse.csr_array
     term = rows.terms[number]
     if not isinstance(term, SparseTerm):
         raise TypeError(f"{term.label} has one level a row")
-    z = term.matrix * bases.random_right[number][0, 0]
+    z = times_by_level(term.matrix, bases.random_right[number])
     if rows.weights is None:
         return z
     z.data *= np.repeat(np.sqrt(rows.weights), np.diff(z.indptr))
     return z
+
+
+def times_by_level(matrix: sparse.csr_array, right: np.ndarray) -> sparse.csr_array:
+    """Z (I kron R) of k columns a level, R (k, k)."""
+    k = len(right)
+    if k == 1:
+        return matrix * right[0, 0]
+    out = matrix @ sparse.kron(sparse.eye_array(matrix.shape[1] // k), right, format="csr")
+    out.sort_indices()
+    return out
+
+
+def _diagonal_blocks(gram, width):
+    """Z_l'Z_l out of Z'Z, (L, k, k)."""
+    if width == 1:
+        return gram.diagonal().reshape(-1, 1, 1).copy()
+    at = np.arange(gram.shape[0]).reshape(-1, width)
+    i, j = np.broadcast_arrays(at[:, :, None], at[:, None, :])
+    return np.asarray(gram[i.ravel(), j.ravel()]).reshape(i.shape)
 
 
 def _check_memory(layouts, f, z, n_fixed):
@@ -191,8 +215,8 @@ def cross_products(
     return out.toarray() if full and one is other else out
 
 
-def _pairs(rows, bases, layout, spread, z):
-    """PairProducts of a factor before with a spread one."""
+def _pairs(rows, bases, layout, spread, z, columns):
+    """PairProducts of a factor before with a spread one of some columns a level."""
     width = layout.width
     if spread is not None:
         cross = cross_products(spread, z)
@@ -204,9 +228,13 @@ def _pairs(rows, bases, layout, spread, z):
             own = _level_columns(rows, bases, layout, first)
             cross = cross + own.T.tocsr() @ z[first : first + SOME_ROWS]
     blocks = sparse.csr_array(cross)
-    blocks = blocks.tobsr(blocksize=(width, 1)) if blocks.shape[0] else blocks.tobsr()
+    if not blocks.shape[0]:
+        pointers, index = np.zeros(1, np.intp), np.zeros(0, np.int32)
+        return PairProducts(pointers, index, np.zeros((0, columns, width)))
+    blocks = blocks.tobsr(blocksize=(width, columns))
     blocks.sort_indices()
-    value = np.ascontiguousarray(blocks.data.reshape(-1, width, 1).transpose(0, 2, 1))
+    value = blocks.data.reshape(-1, width, columns).transpose(0, 2, 1)
+    value = np.ascontiguousarray(value)
     return PairProducts(
         blocks.indptr.astype(np.intp), blocks.indices.astype(np.int32), value
     )
@@ -246,7 +274,7 @@ def times_rows(term: RandomTerm | SparseTerm, at: slice, b: np.ndarray) -> np.nd
         (rows, m).
     """
     if isinstance(term, SparseTerm):
-        return term.matrix[at] @ b[:, 0]
+        return term.matrix[at] @ b.reshape(-1, b.shape[2])
     codes, out = term.codes[at], np.zeros((len(term.codes[at]), b.shape[2]))
     for j, column in enumerate(term.columns):
         own = b[codes, j]

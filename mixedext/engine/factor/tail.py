@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from scipy import linalg
 
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.threads import blas_threads, get_num_threads, run_pieces, split
@@ -160,7 +161,8 @@ class _Tail:
 
         Of a spread factor the blocks of those of its levels that are one of its term.
         """
-        if self.blocks.factors[factor + 1].spread:
+        layout = self.blocks.factors[factor + 1]
+        if layout.spread and layout.width == 1:
             return self.joint_covariance([factor])
         inverse = self.level_inverse(factor)
         width = inverse.shape[1]
@@ -177,13 +179,18 @@ class _Tail:
         """Blocks of Lam2 C22 Lam2' for spread factors whose terms have the same levels."""
         if not self.inverted:
             self.invert()
-        columns, sizes = [], []
+        columns, roots = [], []
         for f in factors:
-            block = self.blocks.factors[f + 1].block
-            columns.append(self.blocks.tail_columns(f).reshape(-1, block))
-            sizes.append(np.full(block, self.lam[f, 0, 0]))
-        size = np.concatenate(sizes)
-        return size[:, None] * self._inverse_blocks(np.hstack(columns)) * size
+            layout = self.blocks.factors[f + 1]
+            width, block = layout.width, layout.block
+            columns.append(self.blocks.tail_columns(f).reshape(-1, block * width))
+            roots += [self.lam[f, :width, :width]] * block
+        inverse = self._inverse_blocks(np.hstack(columns))
+        if all(len(root) == 1 for root in roots):
+            size = np.concatenate(roots).ravel()
+            return size[:, None] * inverse * size
+        root = linalg.block_diag(*roots)
+        return root @ inverse @ root.T
 
     def _inverse_blocks(self, columns):
         """C22 between the columns of every row of ``columns`` (L, K): (L, K, K)."""

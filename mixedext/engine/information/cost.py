@@ -44,7 +44,7 @@ def fit_work(design: Design) -> float:
         Its sizes and the patterns of its blocks are read.
     """
     b = design.blocks
-    columns = b.n_fixed + sum(1 if f.spread else f.width for f in b.factors)
+    columns = b.n_fixed + sum(f.width for f in b.factors)
     rows = b.nobs * (READ * columns + columns**2)
     levels, k = _lead(b)
     p, m = b.n_fixed, b.tail_size

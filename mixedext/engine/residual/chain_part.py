@@ -34,6 +34,7 @@ import numpy as np
 
 from mixedext.engine.residual.parts import Moments, Part, PartProducts, Solved
 from mixedext.kernels.covariance import chains
+from mixedext.specification.covariance.line_distances import LineDistances
 from mixedext.specification.covariance.residual_curve import Places, ResidualCurve
 from mixedext.specification.covariance.residual_patterns import Batch
 
@@ -163,7 +164,9 @@ def _in_order(curve, batches):
     rows, gaps, log_sds = [], [], []
     for batch in batches:
         pattern, time = batch.pattern, batch.place
-        if time.ndim == 3:
+        if isinstance(time, LineDistances):
+            time = time.times
+        elif time.ndim == 3:
             # since one end of the line, that of the row farthest from the first
             time = time[np.arange(len(time)), time[:, 0].argmax(axis=1)]
         order = np.argsort(time, axis=1, kind="stable")

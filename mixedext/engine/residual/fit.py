@@ -15,13 +15,18 @@ from scipy import sparse
 
 from mixedext.engine.fit import Fit, fit_at
 from mixedext.engine.residual.estimate import ResidualEstimate
+from mixedext.engine.residual.far_ends import far_ends
 from mixedext.engine.residual.marginal import MarginalDeviance
-from mixedext.engine.residual.roots import roots
+from mixedext.engine.residual.roots import inverse_roots
 from mixedext.engine.residual.rows import ResidualRows
 from mixedext.engine.residual.search import FEW_PARAMETERS, Found, search_residual
 from mixedext.engine.residual.starts import starting_psi
 from mixedext.engine.residual.typical import typical_rows
-from mixedext.engine.residual.vanishing import hold_vanished, vanished_strata
+from mixedext.engine.residual.vanishing import (
+    hold_vanished,
+    vanished_strata,
+    vanishing_ends,
+)
 from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.search.optimize import Optimum
 from mixedext.engine.search.verdict import Convergence
@@ -36,6 +41,7 @@ from mixedext.limits import (
 from mixedext.specification.covariance.curved import CurvedStructure
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
+from mixedext.specification.terms.spread_terms import SpreadTerm
 
 NO_END = (
     "the search has ended where the residual covariance is singular, and the rows that it "
@@ -117,7 +123,12 @@ def fit_residual_rows(
         further: list[np.ndarray] = []
         if psi is None and max_iterations is None and _many_of_few(deviance):
             further = _spread(deviance, points[0], held)
-        found = search_residual(deviance, points, held, max_iterations, at_limit, further)
+        far = None
+        if max_iterations is None:
+            far = _ways_out(typical.rows, deviance, held)
+        found = search_residual(
+            deviance, points, held, max_iterations, at_limit, further, far
+        )
         if max_iterations is None:
             found = hold_vanished(typical.rows, deviance, found, held)
         if typical.rows is rows:
@@ -127,6 +138,23 @@ def fit_residual_rows(
         own = rows.deviance(reml)
         at = own.evaluate(typical.outer(deviance, found.x))
         return _finished(rows, own, replace(found, x=at.x, value=at.value), held, verdict)
+
+
+def _ways_out(rows, deviance, held):
+    """All limits to which a search may run off; None of a model without any."""
+    ways = [
+        own
+        for make in (far_ends, vanishing_ends)
+        if (own := make(rows, deviance, held)) is not None
+    ]
+    if len(ways) < 2:
+        return ways[0] if ways else None
+
+    def far(x, held_there, n_steps):
+        found = (own(x, held_there, n_steps) for own in ways)
+        return next((own for own in found if own is not None), None)
+
+    return far
 
 
 def _many_of_few(deviance):
@@ -254,7 +282,7 @@ def whitened_rows(
     terms : list of RandomTerm or SparseTerm
         The random terms of such rows; a row may have effects of several levels.
     """
-    return _whitened(rows, [np.linalg.inv(root) for root in roots(rows.bound, psi)])
+    return _whitened(rows, inverse_roots(rows.bound, psi))
 
 
 def _whitened(rows, inverse):
@@ -269,14 +297,13 @@ def _whitened(rows, inverse):
 def _whitened_design(rows, deviance, psi):
     """The design of the whitened rows."""
     bound = rows.bound
-    inverse = [np.linalg.inv(root) for root in roots(bound, psi)]
+    inverse = inverse_roots(bound, psi)
     design = prepare_design(*_whitened(rows, inverse))
     if design.basis.rank < deviance.rank:
         raise DevianceError(NO_RANK)
     log_det = 0.0
     for batch, own in zip(bound.batches, inverse, strict=True):
-        diagonal = np.einsum("caa->ca", own)
-        log_det -= 2 * float(batch.count @ np.log(diagonal).sum(axis=1))
+        log_det -= 2 * float(batch.count @ own.log_determinants())
     return replace(
         design,
         terms=tuple(t.without_rows() for t in rows.terms),
@@ -284,11 +311,11 @@ def _whitened_design(rows, deviance, psi):
     )
 
 
-def _times(bound, matrices, columns):
-    """Block-diagonal matrices by pattern times columns, by rows."""
+def _times(bound, inverse, columns):
+    """L^-1 times columns, by rows."""
     out = np.empty_like(columns)
-    for batch, own in zip(bound.batches, matrices, strict=True):
-        out[batch.rows] = own[batch.pattern] @ columns[batch.rows]
+    for batch, own in zip(bound.batches, inverse, strict=True):
+        out[batch.rows] = own.times(batch, columns[batch.rows])
     return out
 
 
@@ -308,22 +335,21 @@ def _whitened_term(rows, term, inverse):
             term.structure,
             term._levels,
         )
-    if term.k > 1:
-        raise NotImplementedError(
-            f"{term.label} has {term.k} columns, and residual groups "
-            f"({rows.bound.spec}) hold rows of several of its levels: this is there for "
-            "terms of one column. Nest the residual groups in its levels"
-        )
     i, j, value = [], [], []
     for batch, own in zip(batches, inverse, strict=True):
-        part = own[batch.pattern] * z[batch.rows, 0][:, None, :]
-        shape = part.shape
-        i.append(np.broadcast_to(batch.rows[:, :, None], shape).ravel())
-        j.append(np.broadcast_to(term.codes[batch.rows][:, None, :], shape).ravel())
+        # row a of a group has entries L^-1_ab z_b in the columns of the level of row b
+        entry, row, before = own.entries(batch)
+        of = batch.rows[:, before]
+        part = entry[..., None] * z[of]
+        column = term.codes[of].astype(np.intp)[..., None] * term.k + np.arange(term.k)
+        i.append(np.broadcast_to(batch.rows[:, row][..., None], part.shape).ravel())
+        j.append(column.ravel())
         value.append(part.ravel())
     entries = np.concatenate(value), (np.concatenate(i), np.concatenate(j))
-    matrix = sparse.coo_array(entries, shape=(len(z), term.n_levels)).tocsr()
-    return SparseTerm(matrix, term.group)
+    matrix = sparse.coo_array(entries, shape=(len(z), term.n_levels * term.k)).tocsr()
+    if term.k == 1:
+        return SparseTerm(matrix, term.group)
+    return SpreadTerm(matrix, term.group, term.names, term.structure, term._levels)
 
 
 def limits_reached(
@@ -335,13 +361,16 @@ def limits_reached(
         own, found = psi[curve.at], []
         for function, at in zip(curve.functions, curve.slices, strict=True):
             if function.n_psi and level == 0:
-                found += [(at.start + f.number, f, "") for f in function.at_limit(own[at])]
+                limits = function.at_limit(own[at])
+                found += [(at.start + f.number, f, "", "") for f in limits]
         if curve.correlation is not None:
             where = f" of {rows.bound.level_labels[level]}" if len(rows.curves) > 1 else ""
             for limit in curve.correlation.at_limit(own[curve.n_sd :]):
-                found.append((curve.n_sd + limit.number, limit, where))
-        for number, limit, where in found:
-            words = f"{limit.name}{where} at {limit.value:.6g}"
+                note = curve.correlation.note_on(limit)
+                note = f" ({note})" if note else ""
+                found.append((curve.n_sd + limit.number, limit, where, note))
+        for number, limit, where, note in found:
+            words = f"{limit.name}{where} at {limit.value:.6g}{note}"
             out.setdefault(int(curve.at[number]), words)
     return out
 

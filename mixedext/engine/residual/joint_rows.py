@@ -40,7 +40,7 @@ from mixedext.engine.residual.cluster_part import (
 )
 from mixedext.engine.residual.information import ResidualInformation
 from mixedext.engine.residual.placed_rows import placed_batches
-from mixedext.engine.residual.roots import roots
+from mixedext.engine.residual.roots import inverse_roots
 from mixedext.engine.residual.row_sets import MANY_ROWS, RowSets
 from mixedext.engine.residual.rows import ResidualRows, places_of, residual_curves
 from mixedext.engine.rows.memory import available_memory
@@ -124,10 +124,10 @@ class JointRows:
         if rows.root_weights is not None:
             conditional = conditional * rows.root_weights
         solved = np.empty(len(conditional))
-        for batch, root in zip(rows.bound.batches, roots(rows.bound, psi), strict=True):
-            inverse = np.linalg.inv(root)[batch.pattern]
-            own = inverse @ conditional[batch.rows][:, :, None]
-            solved[batch.rows] = (inverse.transpose(0, 2, 1) @ own)[:, :, 0]
+        inverse = inverse_roots(rows.bound, psi)
+        for batch, root in zip(rows.bound.batches, inverse, strict=True):
+            own = root.times(batch, conditional[batch.rows][:, :, None])
+            solved[batch.rows] = root.transposed_times(batch, own)[:, :, 0]
         cluster, count = rows.cluster_numbers()
         of_level = []
         for term in rows.terms:

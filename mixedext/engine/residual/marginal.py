@@ -41,6 +41,8 @@ NOT_DEFINITE = (
 NO_ROOM = 1e-70
 # Rows for each column of X from which on X is narrow.
 NARROW = 50
+# Columns of X of which all that the second derivatives ask for costs little.
+FEW_COLUMNS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +165,12 @@ class MarginalDeviance:
 
     @property
     def _takes_squares(self) -> bool:
-        """Whether X is so wide that the search wants the whole of its part."""
-        return self.reml and self.rank * NARROW > self.nobs
+        """Whether the second derivatives are whole: X is wide, or has few columns.
+
+        What X'V_r X leaves out is small beside the rest, but along a valley that is flat
+        it may be most of what bends.
+        """
+        return self.reml and (self.rank * NARROW > self.nobs or self.rank <= FEW_COLUMNS)
 
     @property
     def fixed(self) -> np.ndarray:

@@ -7,6 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
+from mixedext.engine.residual.inverse_roots import (
+    ChainInverse,
+    DenseInverse,
+    chain_inverse,
+)
 from mixedext.engine.residual.marginal import NOT_DEFINITE
 from mixedext.engine.residual.rows import places_of, residual_curves
 from mixedext.exceptions import DevianceError
@@ -15,8 +20,12 @@ from mixedext.specification.covariance.residual_binding import BoundResidual
 # Eigenvalues of correlations below this are rounding.
 LEAST_EIGENVALUE = 1e-13
 
+InverseRoot = ChainInverse | DenseInverse
+
 __all__ = [
+    "InverseRoot",
     "block_rows",
+    "inverse_roots",
     "log_determinant",
     "log_deviations",
     "matrices",
@@ -52,10 +61,22 @@ def whitened(
     if weights is not None:
         flat = flat * np.sqrt(weights)[:, None]
     out = np.empty_like(flat)
-    for batch, root in zip(bound.batches, roots(bound, psi), strict=True):
-        inverse = np.linalg.inv(root)
-        out[batch.rows] = inverse[batch.pattern] @ flat[batch.rows]
+    for batch, inverse in zip(bound.batches, inverse_roots(bound, psi), strict=True):
+        out[batch.rows] = inverse.times(batch, flat[batch.rows])
     return out.reshape(given.shape)
+
+
+def inverse_roots(bound: BoundResidual, psi: np.ndarray) -> list[InverseRoot]:
+    """L^-1 of every batch, of a chain without its matrix."""
+    out: list[InverseRoot] = []
+    for batch in bound.batches:
+        chain = chain_inverse(bound, psi, batch)
+        if chain is None:
+            root = _root(_matrix(bound, psi, batch))
+            out.append(DenseInverse(root))
+        else:
+            out.append(chain)
+    return out
 
 
 def roots(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
@@ -80,17 +101,18 @@ def _root(own):
 
 def matrices(bound: BoundResidual, psi: np.ndarray) -> list[np.ndarray]:
     """Lambda of the patterns of every batch, (c, s, s)."""
-    out = []
-    for batch in bound.batches:
-        c, s = batch.place.shape[:2]
-        own = np.empty((c, s, s))
-        places = places_of(batch)
-        for level, curve in enumerate(residual_curves(bound)):
-            here = np.flatnonzero(batch.level == level)
-            if len(here):
-                own[here] = curve.matrix(psi[curve.at], places.at(here))
-        out.append(own)
-    return out
+    return [_matrix(bound, psi, batch) for batch in bound.batches]
+
+
+def _matrix(bound, psi, batch):
+    c, s = batch.place.shape[:2]
+    own = np.empty((c, s, s))
+    places = places_of(batch)
+    for level, curve in enumerate(residual_curves(bound)):
+        here = np.flatnonzero(batch.level == level)
+        if len(here):
+            own[here] = curve.matrix(psi[curve.at], places.at(here))
+    return own
 
 
 def log_deviations(bound: BoundResidual, psi: np.ndarray) -> np.ndarray:
@@ -124,6 +146,6 @@ def block_rows(bound: BoundResidual, own: Sequence[np.ndarray]) -> sparse.csr_ar
 def log_determinant(bound: BoundResidual, psi: np.ndarray) -> float:
     """log|Lambda|, weights apart."""
     total = 0.0
-    for batch, root in zip(bound.batches, roots(bound, psi), strict=True):
-        total += 2 * float(batch.count @ np.log(np.einsum("caa->ca", root)).sum(axis=1))
+    for batch, inverse in zip(bound.batches, inverse_roots(bound, psi), strict=True):
+        total -= 2 * float(batch.count @ inverse.log_determinants())
     return total

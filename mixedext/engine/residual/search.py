@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,16 +15,19 @@ from mixedext.limits import (
     DECREMENT_ACCEPTED,
     DISTINCT_MINIMA,
     RESTART_GAIN,
+    RISE_AT_LIMIT,
     ROUNDED,
     ZERO_SINGULAR_VALUE,
 )
 
-__all__ = ["Found", "search_residual"]
+__all__ = ["Far", "FarEnds", "Found", "search_residual"]
 
 # Fall foreseen at which a search ends, and the relative rounding error of the deviance.
 DECREMENT, ROUNDING = 1e-11, 4e-16
 # Distance in (theta, psi) at which a search is taken to be led to a minimum that is known.
 SAME_END = 0.05
+# Distance in psi from which on another start may lead elsewhere.
+ELSEWHERE = 1.0
 # Starts that are searched from, of those that are evaluated: with few parameters of the
 # residual covariance or few rows, and beside random effects; more while the lowest end is
 # at a limit.
@@ -72,13 +76,48 @@ class Found:
     records: np.ndarray
 
 
+class Far(NamedTuple):
+    """A point far out on the way to a limit of the covariance, see ``Correlation.far_end``.
+
+    Attributes
+    ----------
+    x : ndarray
+        (theta, psi), as near to the limit as digits allow.
+    held : tuple of int
+        Elements that have run off, and are held there.
+    back : callable
+        From a point as far out to others on the same way, not all so far that the deviance
+        is that of the limit.
+    rise : float
+        Of the deviance by row, that the limit may bring.
+    """
+
+    x: np.ndarray
+    held: tuple[int, ...]
+    back: Callable[[np.ndarray], Sequence[np.ndarray]]
+    rise: float = RISE_AT_LIMIT
+
+
+#: From (theta, psi), elements that are held already and the number of steps to a point
+#: further out, if there is one.
+FarEnds = Callable[[np.ndarray, frozenset[int], int], Far | None]
+
+
 class _Search(TrustRegion):
     """Newton's steps on the marginal deviance."""
 
-    def __init__(self, deviance: MarginalDeviance, held: np.ndarray, limit: int):
-        self.deviance, self.most_steps = deviance, limit
+    def __init__(
+        self,
+        deviance: MarginalDeviance,
+        held: np.ndarray,
+        limit: int,
+        far: FarEnds | None = None,
+    ):
+        self.deviance, self.most_steps, self.far = deviance, limit, far
         moves = np.concatenate([np.ones(deviance.n_theta, bool), ~held])
         self.moves = None if moves.all() else np.flatnonzero(moves)
+        self.ran_off: Far | None = None
+        self.held: frozenset[int] = frozenset()  # in a limit
         self.log: list[list[float]] = []
         self.known: tuple[Evaluation | None, tuple] = (None, ())
         self.best: Evaluation | None = None
@@ -109,9 +148,40 @@ class _Search(TrustRegion):
 
     def check_convergence(self) -> None:
         self.done = self.decrement < DECREMENT or not self.most_steps
+        self.ran_off = None
+        if self.far is not None and not self.done:
+            self.ran_off = self.far(self.x, self.held, self.n_steps)
+        if self.ran_off is not None:
+            self.done = True
+            return
         if self.best is not None and np.linalg.norm(self.x - self.best.x) < SAME_END:
             # led back to the minimum that is known
             self.done = self.done or self.state.value > self.best.value
+
+    def end(self, start: np.ndarray) -> tuple[Evaluation, float]:
+        """Where a search from a start ends, perhaps in a limit, and what it leaves."""
+        found = self.solve(start)
+        ran_off = self.ran_off
+        if ran_off is None:
+            return found, _remainder(self)
+        # steps towards the limit become no longer as it is neared: stand there
+        moves, held, far = self.moves, self.held, self.far
+        assert far is not None
+        free = np.arange(len(start)) if moves is None else moves
+        self.moves, self.held = np.setdiff1d(free, ran_off.held), held.union(ran_off.held)
+        limit, left = self.evaluate(ran_off.x), 0.0
+        if np.isfinite(limit.value):
+            limit, left = self.end(limit.x)
+        self.moves, self.held = moves, held
+        inside = [self.evaluate(x) for x in ran_off.back(limit.x)]
+        found = min([*inside, found], key=lambda state: state.value)
+        if limit.value <= found.value + ran_off.rise * self.deviance.nobs:
+            return limit, left
+        self.far = None
+        found = self.solve(found.x)
+        left = _remainder(self)
+        self.far = far
+        return found, left
 
 
 def search_residual(
@@ -121,6 +191,7 @@ def search_residual(
     max_iterations: int | None = None,
     at_limit: Callable[[np.ndarray], bool] | None = None,
     further: Sequence[np.ndarray] = (),
+    far: FarEnds | None = None,
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -140,6 +211,8 @@ def search_residual(
     further : sequence of ndarray
         More starts, each of which is searched from whatever its deviance; ends at a limit
         do not count.
+    far : callable, optional
+        Of (theta, psi) that are on the way to a limit: points further out.
 
     Raises
     ------
@@ -147,7 +220,7 @@ def search_residual(
         If the deviance is finite at no start.
     """
     steps = MOST_STEPS if max_iterations is None else max_iterations
-    search = _Search(deviance, held, steps)
+    search = _Search(deviance, held, steps, far)
     many = deviance.nobs > MOST_OBSERVATIONS[deviance.n_theta > 0]
     if many:
         search.first_radius = FIRST_RADIUS * np.sqrt(deviance.nobs)
@@ -160,6 +233,12 @@ def search_residual(
     searches = _first_searches(deviance, many, max_iterations)
     more = at_limit is not None and not many and max_iterations is None
     ends: list[tuple[Evaluation, float, int]] = []
+    if far is not None:  # of the starts that lead to a limit the best one is enough
+        there = [i for i in ranked if far(starts[i], frozenset(), 0) is not None]
+        ranked = [i for i in ranked if i not in there[1:]]
+        # it takes the place of no other
+        searches += bool(there) and there[0] in ranked[:searches]
+    ranked = _apart(ranked, starts, searches, deviance.n_theta)
     for number in ranked[: MOST_FURTHER if more else searches]:
         if len(ends) >= searches:
             assert at_limit is not None
@@ -167,14 +246,14 @@ def search_residual(
             if not at_limit(search.best.x):
                 break
             search.most_steps = FEWER_STEPS
-        ends.append((search.solve(starts[number]), _remainder(search), number))
+        ends.append((*search.end(starts[number]), number))
         if search.best is None or ends[-1][0].value < search.best.value:
             search.best = ends[-1][0]
     if len(further):
         search.most_steps = FEWER_STEPS
     for number, start in enumerate(further, len(starts)):
         if np.isfinite(deviance.evaluate(start).value):
-            found, left = search.solve(start), _remainder(search)
+            found, left = search.end(start)
             # where the likelihood has no bound such searches run off further
             if left > DECREMENT_ACCEPTED or (at_limit and at_limit(found.x)):
                 continue
@@ -189,7 +268,7 @@ def search_residual(
     if search.most_steps == FEWER_STEPS and decrement > DECREMENT:
         # the lowest may be that of a search that had few steps
         search.best, search.most_steps = None, MOST_STEPS
-        best, decrement = search.solve(best.x), _remainder(search)
+        best, decrement = search.end(best.x)
     best, decrement = _rectified(search, best, decrement)
     minima = [best.value]
     for end, left, _ in ends:
@@ -209,6 +288,16 @@ def search_residual(
         kind,
         np.array(search.log),
     )
+
+
+def _apart(ranked, starts, searches, n_theta):
+    """Starts in order, behind the first ones those first that lie in another place."""
+    chosen, left = ranked[:searches], ranked[searches:]
+    for number in left:
+        psi = starts[number][n_theta:]
+        if all(np.linalg.norm(psi - starts[k][n_theta:]) > ELSEWHERE for k in chosen):
+            chosen = [*chosen, number]
+    return [*chosen, *(k for k in left if k not in chosen)]
 
 
 def _first_searches(deviance, many, max_iterations):

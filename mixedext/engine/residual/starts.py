@@ -23,6 +23,8 @@ __all__ = ["starting_psi"]
 BINS, MOST_ROWS, LEAST_SQUARE = 20, 200_000, 1e-12
 # Parts of the moment correlation that random effects may have made.
 SHARES = 1.0, 0.5
+# Pairs of rows in all that moments by distance are taken of, and of each row at least.
+MOST_PAIRS, FEWEST_LAGS = 2**19, 20
 
 
 def starting_psi(rows: ResidualRows) -> list[np.ndarray]:
@@ -166,9 +168,10 @@ def _over_distances(batches, scaled):
     for (batch, here), rows in zip(batches, scaled, strict=True):
         square += float((rows**2).sum())
         count += rows.size
-        a, b = np.tril_indices(rows.shape[1], -1)
+        a, b = _pairs(*rows.shape)
         products.append((rows[:, a] * rows[:, b]).ravel())
-        distances.append(batch.place[batch.pattern[here]][:, a, b].ravel())
+        of = batch.pattern[here][:, None]
+        distances.append(np.asarray(batch.place[of, a, b]).ravel())
     product, distance = np.concatenate(products), np.concatenate(distances)
     variance = square / count or 1.0
     edges = np.unique(np.quantile(distance, np.linspace(0, 1, BINS + 1)))
@@ -178,6 +181,16 @@ def _over_distances(batches, scaled):
     correlation = np.bincount(bin_, product, BINS)[used] / pairs[used] / variance
     mean = np.bincount(bin_, distance, BINS)[used] / pairs[used]
     return correlation, pairs[used], mean
+
+
+def _pairs(n_groups, size):
+    """Places of pairs of rows of a group; of very many those at some distances of place."""
+    if n_groups * size * (size - 1) / 2 <= MOST_PAIRS:
+        return np.tril_indices(size, -1)
+    count = max(MOST_PAIRS // (n_groups * size), FEWEST_LAGS)
+    lags = np.unique(np.geomspace(1, size - 1, count).astype(int))
+    a = np.concatenate([np.arange(lag, size) for lag in lags])
+    return a, a - np.repeat(lags, size - lags)
 
 
 def _shrunk(moments, share, correlation):

@@ -11,6 +11,7 @@ standard deviations, at which whitened rows keep their digits.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from mixedext.engine.residual.marginal import MarginalDeviance
 from mixedext.engine.residual.roots import log_deviations
 from mixedext.engine.residual.rows import ResidualRows
-from mixedext.engine.residual.search import Found, search_residual
+from mixedext.engine.residual.search import Far, FarEnds, Found, search_residual
 from mixedext.exceptions import DevianceError
 from mixedext.limits import NO_SHARE, RISE_AT_NO_SHARE, SMALL_SHARE
 from mixedext.specification.covariance.variance_functions import VarIdent
@@ -26,7 +27,10 @@ from mixedext.specification.covariance.variance_functions import VarIdent
 # Factor of a share that is still none, the rise of its logarithm that shows if it is told,
 # and that of the deviance then, by what it may be where a stratum is held at none.
 NEAR, MORE, TOLD = 1.2, 0.5, 100.0
-__all__ = ["Vanished", "hold_vanished", "vanished_strata"]
+# Steps of a search before it is asked where it runs, and how often; the share of a stratum
+# that may be running to none, and those of which the deviance tells whether it does.
+FIRST_STEPS, EVERY_STEPS, RUNS_OFF, TELLS = 6, 3, 0.1, (3e-4, 3e-3, 0.03)
+__all__ = ["Vanished", "hold_vanished", "vanished_strata", "vanishing_ends"]
 
 
 class Vanished(NamedTuple):
@@ -104,6 +108,54 @@ def hold_vanished(
     if deviance.at is None or not np.array_equal(deviance.at.x, found.x):
         deviance.evaluate(found.x)
     return found
+
+
+def vanishing_ends(
+    rows: ResidualRows, deviance: MarginalDeviance, held: np.ndarray
+) -> FarEnds | None:
+    """From (theta, psi) at which a stratum loses its residual to where it has none.
+
+    None of a model without such strata, or of which elements are held.
+
+    Parameters
+    ----------
+    rows : ResidualRows
+        The model.
+    deviance : MarginalDeviance
+        Its deviance.
+    held : ndarray of bool
+        Elements of psi that do not move.
+    """
+    functions = rows.curves[0].functions
+    strata = any(isinstance(f, VarIdent) and f.n_psi for f in functions)
+    if not rows.terms or not strata or held.any():
+        return None
+
+    def far(x: np.ndarray, at_none: frozenset[int], n_steps: int) -> Far | None:
+        if n_steps < FIRST_STEPS or n_steps % EVERY_STEPS:
+            return None
+        for number, share in _log_shares(rows, deviance, x):
+            if (share < np.log(SMALL_SHARE)).all():
+                continue
+            near = np.flatnonzero(share < np.log(RUNS_OFF))
+            for stratum in near[np.argsort(share[near])].tolist():
+                change = np.log(NO_SHARE) - share[stratum]
+                moved = _moved(rows, deviance, x, (number, stratum), change)
+                found = vanished_strata(rows, deviance, moved).words
+                fresh = {deviance.n_theta + k for k in found} - at_none
+                here = deviance.evaluate(x).value
+                if fresh and deviance.evaluate(moved).value < here:
+                    back = partial(_with_more, rows, deviance, (number, stratum))
+                    return Far(moved, tuple(sorted(fresh)), back, RISE_AT_NO_SHARE)
+        return None
+
+    return far
+
+
+def _with_more(rows, deviance, which, x):
+    """Points with some more residual in a stratum that has none."""
+    changes = np.log(np.array(TELLS) / NO_SHARE)
+    return [_moved(rows, deviance, x, which, change) for change in changes]
 
 
 def _is_told(deviance, x, which, rows):

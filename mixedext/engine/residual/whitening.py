@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from mixedext.engine.residual.estimate import ResidualEstimate
-from mixedext.engine.residual.roots import roots
+from mixedext.engine.residual.roots import inverse_roots, roots
 from mixedext.specification.covariance.bound_residual import BoundResidual
 
 __all__ = ["ResidualLaw", "colored", "marginally_solved", "marginally_whitened"]
@@ -40,8 +40,9 @@ def colored(
     Of independent columns of variance 1 it makes residuals of variance Lambda.
     """
     out = np.empty(noise.shape)
-    for batch, root in zip(law.bound.batches, roots(law.bound, law.psi), strict=True):
-        out[batch.rows] = root[batch.pattern] @ noise[batch.rows]
+    inverse = inverse_roots(law.bound, law.psi)
+    for batch, own in zip(law.bound.batches, inverse, strict=True):
+        out[batch.rows] = own.root_times(batch, noise[batch.rows])
     return out if weights is None else out / np.sqrt(weights)[:, None]
 
 

@@ -230,7 +230,8 @@ def _build_tail(products, storage):
         n_fixed = len(products.fixed_gram)
         estimate_memory(products.layouts, n_links, n_fixed, pattern, n_stored).check()
 
-    if any(f.spread for f in layouts) and len(level_factor) > SMALL_TAIL:
+    large = widths[level_factor].sum() > SMALL_TAIL or storage == "sparse"
+    if any(f.spread for f in layouts) and large:
         pointers, index = _with_spread(pointers, index, products, first_level)
     elimination, pattern = choose_pattern(
         pointers, index, widths[level_factor], storage, check
@@ -273,20 +274,20 @@ def _with_spread(pointers, index, products, first_level):
     first, second = [], []
     for f, gram in products.inner.items():
         start = first_level[f - 1]
-        row, column = _lower_entries(gram)
+        width, block = products.layouts[f].width, products.layouts[f].block
+        row, column = _levels_that_meet(gram, width)
         first.append(row + start)
         second.append(column + start)
-        block = products.layouts[f].block
-        if block > 1:  # the covariance of what is one level of the term is wanted
-            own = np.arange(products.layouts[f].n_levels).reshape(-1, block) + start
-            for g in range(1, f + 1):
-                other = products.layouts[g]
-                if other.spread and other.n_levels == len(own) * other.block:
-                    beside = np.arange(other.n_levels).reshape(-1, other.block)
-                    beside = beside + first_level[g - 1]
-                    i, j = np.broadcast_arrays(own[:, :, None], beside[:, None, :])
-                    first.append(i[i > j])
-                    second.append(j[i > j])
+        # the covariance of what is one level of a term, or of several, is wanted
+        own = np.arange(products.layouts[f].n_levels).reshape(-1, block) + start
+        for g in range(1, f + 1):
+            other = products.layouts[g]
+            if other.spread and other.n_levels == len(own) * other.block:
+                beside = np.arange(other.n_levels).reshape(-1, other.block)
+                beside = beside + first_level[g - 1]
+                i, j = np.broadcast_arrays(own[:, :, None], beside[:, None, :])
+                first.append(i[i > j])
+                second.append(j[i > j])
         for g in range(1, f):
             pair = products.pairs[g, f]
             first.append(pair.index + start)
@@ -305,6 +306,18 @@ def _lower_entries(gram):
         return np.nonzero(np.tril(gram, -1))
     lower = sparse.tril(gram, -1).tocoo()
     return lower.row, lower.col
+
+
+def _levels_that_meet(gram, width):
+    """Pairs of levels of some columns each with entries in Z'Z, the larger one first."""
+    row, column = _lower_entries(gram)
+    if width == 1:
+        return row, column
+    row, column = row // width, column // width
+    n_levels = gram.shape[0] // width
+    apart = row > column
+    pair = np.unique(row[apart].astype(np.int64) * n_levels + column[apart])
+    return np.divmod(pair, n_levels)
 
 
 def _links(pairs, offsets, starts, sort=False):
@@ -352,8 +365,9 @@ def _tail_gram(products, starts, m, pattern):
             values.append(pair.value)
     for f, gram in products.inner.items():
         i, j = _lower_entries(gram)
-        rows.append(starts[f - 1][i])
-        columns.append(starts[f - 1][j])
+        at = starts[f - 1][:, None] + np.arange(products.layouts[f].width)
+        rows.append(at.ravel()[i])
+        columns.append(at.ravel()[j])
         values.append(np.asarray(gram[i, j]).ravel())
     if pattern is None:
         out = zeros((m, m))

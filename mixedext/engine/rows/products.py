@@ -52,7 +52,7 @@ class FactorLayout:
     slices : tuple of slice
         Columns of each of these terms within the factor.
     spread : bool
-        Whether rows belong to several levels, each of one column (engine.factor.spread).
+        Whether rows belong to several levels (engine.factor.spread).
     block : int
         For a spread factor how many of its levels make up one level of its term.
     """
@@ -161,7 +161,7 @@ class Products:
     fixed_gram : ndarray
         (P, P), [X y]'[X y].
     inner : dict
-        For each spread factor Z'Z, (L, L), dense or sparse.
+        For each spread factor Z'Z, (L K, L K), dense or sparse.
     rotation : Rotation or None
         By which the columns of the only factor have been made orthogonal as they were
         summed.

@@ -64,7 +64,8 @@ def rotate_products(
     if not layouts:
         return products, None
     layout = layouts[-1]
-    if len(layouts) == 2 and not layouts[0].terms and layout.n_levels <= MOST_ROTATED:
+    alone = len(layouts) == 2 and not layouts[0].terms and layout.width == 1
+    if alone and layout.n_levels <= MOST_ROTATED:
         gram = products.inner[1]
         gram = gram if isinstance(gram, np.ndarray) else gram.toarray()
         cross, grams = products.crosses[1], gram[None]
@@ -117,6 +118,8 @@ def _sum_wide(rows, bases, layouts):
     if len(layouts) != 2 or layouts[0].terms or rows.nobs > MOST_ROTATED:
         return None
     layout = layouts[1]
+    if layout.width > 1:
+        return None
     z = entering(rows, bases, layout)
     if z.shape[1] <= z.shape[0] or not is_dense(z):
         return None

@@ -11,10 +11,18 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
+from mixedext.specification.terms.spread_terms import SpreadTerm
 
 __all__ = ["Rows"]
 
 CHUNK = 4096
+
+
+def _columns_of(term):
+    """Columns of a term; of rows of several levels all that is asked for is their size."""
+    if isinstance(term, SpreadTerm):
+        return term.columns_by_square()
+    return (term.row_lengths,) if isinstance(term, SparseTerm) else term.columns
 
 
 class Rows:
@@ -40,10 +48,7 @@ class Rows:
         weights: np.ndarray | None = None,
     ):
         self.y, self.x, self.terms, self.weights = y, x, tuple(terms), weights
-        # of a SparseTerm all that this pass asks for is the size of its rows
-        self.columns = [
-            (t.row_lengths,) if isinstance(t, SparseTerm) else t.columns for t in self.terms
-        ]
+        self.columns = [_columns_of(t) for t in self.terms]
         self.nobs, self.n_columns = len(y), x.shape[1]
         self.n_chunks = -(-self.nobs // CHUNK)
         # columns laid out, if there is one chunk: the passes ask again

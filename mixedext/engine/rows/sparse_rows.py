@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from scipy import sparse
 
-from mixedext.engine.factor.spread import engine_terms
+from mixedext.engine.factor.spread import engine_terms, times_by_level
 from mixedext.engine.rows.basis import FixedBasis
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.eigenvectors import Rotation
@@ -88,8 +88,8 @@ def _sums(parts, n, size, root):
 def _placed(term, inverse, place):
     """Z times ``inverse`` of one term as compressed rows; columns ``place`` (L, k)."""
     if isinstance(term, SparseTerm):
-        z = term.matrix
-        return z.data * inverse[0, 0], place[z.indices, 0], z.indptr
+        z = times_by_level(term.matrix, inverse)
+        return z.data, place.ravel()[z.indices], z.indptr
     z = term.z * inverse[0, 0] if len(inverse) == 1 else term.z @ inverse
     pointers = np.arange(len(z) + 1) * term.k
     return z.ravel(), place[term.codes].ravel(), pointers

@@ -24,7 +24,7 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     user_stacklevel,
 )
-from mixedext.limits import INVOLVED, UNIDENTIFIED_CURVATURE
+from mixedext.limits import INVOLVED, RESTART_GAIN, UNIDENTIFIED_CURVATURE
 from mixedext.models.mixedlm.masks import response_of
 from mixedext.specification.covariance.residual_binding import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
@@ -38,6 +38,8 @@ from mixedext.specification.terms.sparse_terms import SparseTerm
 MOST_ROUNDS, SAME_FITTED = 50, 1e-8
 # Rows up to which the information costs little beside the fit.
 MOST_CHECKED = 5000
+# Ends from a start that the user gives beside which that of the moments is looked at.
+ENDS_TO_DOUBT = "boundary", "flat", "failed"
 
 __all__ = [
     "check_residual_arguments",
@@ -260,6 +262,13 @@ def _fit_bound(model, bound, reml, theta, iterations, search, start=None):
         start = psi if psi is not None else np.zeros(rows.n_psi)
         return residual_fit_at(rows, reml, theta, start)
     fit = fit_residual_rows(rows, reml, theta, psi, held, iterations)
+    free = psi is not None and iterations is None and not held.any()
+    if free and not any(bound.of_fitted) and fit.convergence.status in ENDS_TO_DOUBT:
+        # the start may lie where the likelihood is flat
+        other = fit_residual_rows(rows, reml, theta)
+        no_end = not fit.convergence.converged and other.convergence.converged
+        if no_end or other.deviance < fit.deviance - RESTART_GAIN:
+            fit = other
     verdict = fit.convergence
     # beside random effects the curvature may hide what only their variances share
     beside = bool(rows.terms) and len(rows.y) <= MOST_CHECKED

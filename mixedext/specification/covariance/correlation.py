@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from mixedext.limits import CORRELATION_AT_LIMIT
 
-__all__ = ["AtLimit", "Correlation", "LagCorrelation"]
+__all__ = ["AtLimit", "Correlation", "FarEnd", "LagCorrelation"]
 
 
 class AtLimit(NamedTuple):
@@ -40,6 +40,24 @@ class AtLimit(NamedTuple):
     number: int
     name: str
     value: float
+
+
+class FarEnd(NamedTuple):
+    """Psi far out on the way to a limit in which sigma^2 grows without bound.
+
+    Attributes
+    ----------
+    number : int
+        The element that runs off, and is to be held.
+    psi : ndarray
+        There.
+    growth : float
+        How many times larger sigma^2 is there, so that variances of differences stay.
+    """
+
+    number: int
+    psi: np.ndarray
+    growth: float
 
 
 class Correlation(ABC):
@@ -144,6 +162,18 @@ class Correlation(ABC):
     @abstractmethod
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
         """The parameters that have run to an end of their range."""
+
+    def note_on(self, limit: AtLimit) -> str:
+        """What a limit makes of the covariance; empty where the parameter says it."""
+        return ""
+
+    def far_end(self, psi: ArrayLike, share: float) -> FarEnd | None:
+        """Psi where the correlations differ from one by a share at most.
+
+        None of a structure without a limit for which sigma^2 grows without bound, or where
+        psi is not on its way there.
+        """
+        return None
 
 
 class LagCorrelation(Correlation):

@@ -19,6 +19,7 @@ from mixedext.specification.covariance.autoregressive import (
 )
 from mixedext.specification.covariance.compound_symmetry import CompoundSymmetry
 from mixedext.specification.covariance.correlation import Correlation
+from mixedext.specification.covariance.line_distances import LineDistances
 from mixedext.specification.covariance.residual_functions import FunctionOnRows
 from mixedext.specification.covariance.residual_objects import AR1 as StatedAR1
 from mixedext.specification.covariance.residual_objects import ARMA as StatedARMA
@@ -98,12 +99,18 @@ def _scales(batches):
     shortest = np.inf
     for batch in batches:
         weight = batch.count.astype(float)
-        total += float(weight @ batch.place.sum(axis=(1, 2)))
         count += float(weight.sum()) * batch.size * (batch.size - 1)
-        apart = batch.place[batch.place > 0]
+        if isinstance(batch.place, LineDistances):
+            total += float(weight @ batch.place.total())
+            gap = batch.place.gaps()
+            apart, farthest = gap[gap > 0], gap.sum(axis=1).max()
+        else:
+            total += float(weight @ batch.place.sum(axis=(1, 2)))
+            apart = batch.place[batch.place > 0]
+            farthest = apart.max(initial=0.0)
         if len(apart):
             shortest = min(shortest, float(apart.min()))
-            longest = max(longest, float(apart.max()))
+            longest = max(longest, float(farthest))
     return total / count, shortest, longest
 
 

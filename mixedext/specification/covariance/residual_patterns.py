@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mixedext.kernels.rows.scans import sort_by_codes
 from mixedext.limits import SAME_DISTANCES, SMALLEST_SHARE
+from mixedext.specification.covariance.line_distances import LineDistances
 
 # Visits that the bits of a number can tell.
 BITS = 63
+# Distances on a line above which they are made as they are asked for.
+MANY_DISTANCES = 2**20
 
 __all__ = ["Batch", "RowsOfGroups", "batches_of", "first_of", "group_order", "patterns"]
 
@@ -33,7 +37,7 @@ class Batch:
     level : ndarray
         Number of the level of ``by`` of each pattern, (c,); 0 without it.
     place : ndarray
-        Visits (c, s), or distances (c, s, s).
+        Visits (c, s), or distances (c, s, s); of many on a line ``LineDistances``.
     strata : tuple of ndarray
         For each variance function the strata of the rows, (c, s).
     covariates : tuple of ndarray or None
@@ -181,7 +185,11 @@ def first_of(pattern: np.ndarray) -> np.ndarray:
 def _batch(rows, at, pattern, first):
     one = at[first]  # the rows of a group of each pattern
     if len(rows.coordinates):
-        place = _distances([v[one] for v in rows.coordinates], rows.manhattan)
+        coordinates = [v[one] for v in rows.coordinates]
+        if len(coordinates) == 1 and one.size * one.shape[1] > MANY_DISTANCES:
+            place: Any = LineDistances(coordinates[0])
+        else:
+            place = _distances(coordinates, rows.manhattan)
     elif rows.visits is not None:
         place = rows.visits[one]
     else:

@@ -14,6 +14,7 @@ from mixedext.limits import CORRELATION_AT_LIMIT
 from mixedext.specification.covariance.correlation import (
     AtLimit,
     Correlation,
+    FarEnd,
     check_number,
     known_moments,
 )
@@ -23,6 +24,14 @@ __all__ = ["KINDS", "Spatial"]
 # Log of a range, in units of the scale, beyond which all is as at its limit: squares of
 # u = distance / range stay numbers of double precision.
 _BEYOND = 200.0
+# What the correlation at the longest distance leaves of one, below which the range is on
+# its way to infinity; that of a start there; and words on that limit.
+_FAR, _START_FAR = 0.01, 0.005
+# Nuggets of such starts, by what the variogram rises over the longest distance.
+_NUGGETS_FAR = 0.02, 0.1, 0.5
+# Logarithms of the least and of the largest ones on the way to the limit.
+_NUGGET_TO_RISE = -7.0, 7.0
+_LINEAR = "the variogram is linear: sigma^2 grows with it"
 # The nuggets of a start lie between these.
 _SMALLEST_NUGGET, _LARGEST_NUGGET = 0.01, 0.9
 # Ranges that a start is looked for among.
@@ -302,6 +311,9 @@ class Spatial(Correlation):
             (self._range_with(0.05, d.min()), 0.5),
             (d.max() / 2, 0.2),
         ]
+        if self.nugget and self._initial_slope:
+            size = self._initial_slope * (self.longest or d.max()) / _START_FAR
+            chosen += [(size, own * _START_FAR) for own in _NUGGETS_FAR]
         return [self._psi_of_range(size, nugget) for size, nugget in chosen]
 
     def _psi_of_range(self, size: float, nugget: float) -> np.ndarray:
@@ -322,13 +334,48 @@ class Spatial(Correlation):
         name = self.names[0]
         if near < CORRELATION_AT_LIMIT:
             out.append(AtLimit(0, name, 0.0))
-        elif 1 - far < CORRELATION_AT_LIMIT:
-            out.append(AtLimit(0, name, 1.0 if self.kind == "pow" else np.inf))
+        is_far = bool(1 - far < CORRELATION_AT_LIMIT)
+        if is_far and not near < CORRELATION_AT_LIMIT:
+            value = 1.0 if self.kind == "pow" else np.inf
+            out.append(AtLimit(0, name, value))
         if self.nugget:
             x = float(np.asarray(psi, dtype=float)[1])
-            if expit(-abs(x)) < CORRELATION_AT_LIMIT:
-                out.append(AtLimit(1, "nugget", float(x > 0)))
+            # beside correlations near one it is small by what these leave
+            rise = self._initial_slope * (self.longest or self.scale) / size
+            own = x - np.log(rise) if is_far and rise else x
+            if expit(-abs(own)) < CORRELATION_AT_LIMIT:
+                out.append(AtLimit(1, "nugget", float(own > 0)))
         return out
+
+    @property
+    def _initial_slope(self) -> float:
+        """-c'(0); zero of a kind whose variogram is not linear near zero."""
+        return {"gau": 0.0, "ratio": 0.0, "spher": 1.5}.get(self.kind, 1.0)
+
+    def note_on(self, limit: AtLimit) -> str:
+        is_far = limit.number == 0 and limit.value > 0
+        return _LINEAR if is_far and self._initial_slope else ""
+
+    def far_end(self, psi: ArrayLike, share: float) -> FarEnd | None:
+        """On the way to the linear variogram, nugget + slope d.
+
+        As the range grows, with sigma^2 (1 - nugget) / range and sigma^2 nugget fixed, V
+        has the limit sigma^2 11' + nugget I - slope D on contrasts, D the distances: an
+        intrinsic random field of order zero (Matheron 1973, Advances in Applied Probability
+        5, 439-468).
+        """
+        slope, longest = self._initial_slope, self.longest or self.scale
+        before = slope * longest / self._range(psi)
+        if not 0 < before < _FAR:
+            return None
+        out = np.array(psi, dtype=float)
+        growth = before / share
+        out[0] = np.log(longest * slope / share / self.scale)
+        if self.nugget:
+            ratio = out[1] - np.log(growth)
+            # a nugget beside which the slope is nothing, or the reverse, is no start
+            out[1] = np.log(share) + np.clip(ratio - np.log(share), *_NUGGET_TO_RISE)
+        return FarEnd(0, out, growth)
 
 
 def _set_diagonal(matrices: np.ndarray, value: float) -> None:

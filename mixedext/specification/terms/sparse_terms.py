@@ -12,7 +12,7 @@ from scipy import sparse
 
 from mixedext.limits import LIKE_RESIDUAL
 from mixedext.specification.covariance.identity import IdentityMultiple
-from mixedext.specification.covariance.linear import LinearStructure
+from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.data.columns import as_floats
 from mixedext.specification.data.tables import as_pandas
 
@@ -69,7 +69,7 @@ class SparseTerm:
 
     group: str
     names: list[str]
-    structure: LinearStructure
+    structure: TermStructure
     matrix: sparse.csr_array
     _levels: pd.Index | None
 
@@ -185,14 +185,15 @@ class SparseTerm:
         Parameters
         ----------
         effects : array_like
-            b, shape (q, 1), or (q, 1, m) for m vectors.
+            b, shape (q, 1), or (q, 1, m) for m vectors; (L, k) of k columns a level.
 
         Returns
         -------
         ndarray
             (n,), or (n, m).
         """
-        return self.matrix @ np.asarray(effects, float)[:, 0]
+        own = np.asarray(effects, float)
+        return self.matrix @ own.reshape(-1, *own.shape[2:])
 
     @property
     def is_like_residual(self) -> bool:

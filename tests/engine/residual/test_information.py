@@ -25,6 +25,8 @@ CASES = [
     ("car1", "nested", True),
     ("gau+nugget", "none", False),
     ("exp", "crossed", False),
+    ("ar1", "crossed slopes", True),
+    ("csh", "crossed slopes", False),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers.dense_relative import DenseRelative
+from helpers.dense_relative import DenseRelative, slope
 from helpers.residual_designs import STRUCTURES, random_design
 from numpy.testing import assert_allclose
 
@@ -17,7 +17,7 @@ from mixedext.models.mixedlm.residual_fitting import residual_rows
 
 # Structures that hold an intercept of the same groups.
 SAME_AS_INTERCEPT = ["us", "cs", "toep"]
-RANDOM = ["none", "same", "nested", "slopes", "finer", "crossed"]
+RANDOM = ["none", "same", "nested", "slopes", "finer", "crossed", "crossed slopes"]
 VARIANCES = {
     "ident": lambda v, arm, z: mx.VarIdent(arm),
     "power": lambda v, arm, z: mx.VarPower(z),
@@ -127,4 +127,28 @@ def test_hessian_of_the_ordinary_deviance_is_exact_near_the_minimum(kind):
         up = deviance.derivatives()[0]
         deviance.evaluate(x - step)
         numeric[r] = (up - deviance.derivatives()[0]) / 2e-5
+    assert_allclose(hessian, numeric, rtol=1e-6, atol=1e-6 * np.abs(numeric).max())
+
+
+@pytest.mark.parametrize("random", ["same", "slopes", "crossed slopes"])
+@pytest.mark.parametrize("kind", ["ar1", "csh", "car1"])
+def test_second_derivatives_are_whole_where_x_has_few_columns(kind, random, monkeypatch):
+    """Not only where X is wide: along flat valleys what X takes is most of them."""
+    if kind == "csh":
+        random = "slopes"
+    monkeypatch.setattr("mixedext.engine.residual.marginal.NARROW", 0)
+    monkeypatch.setattr(
+        "mixedext.engine.residual.marginal.definite_curvature",
+        lambda exact, *rest: (exact + exact.T) / 2,
+    )
+    rows, x = some_point(random_design(kind, 4, random), 4)
+    deviance = rows.deviance(True)
+
+    def gradient(x):
+        deviance.evaluate(x)
+        return deviance.derivatives()[0]
+
+    numeric = np.array([slope(gradient, x, r) for r in range(len(x))])
+    deviance.evaluate(x)
+    hessian = deviance.derivatives()[1]
     assert_allclose(hessian, numeric, rtol=1e-6, atol=1e-6 * np.abs(numeric).max())

@@ -62,7 +62,7 @@ def test_the_end_of_a_short_search_is_searched_on(seed, steps, monkeypatch):
     found = fitted(model)
     assert found.converged
     assert found.llf == pytest.approx(wanted.llf, rel=1e-12)
-    assert found.convergence.decrement < 1e-12
+    assert found.convergence.decrement < search.DECREMENT
 
 
 def test_few_rows_of_many_parameters_may_have_other_minima():
@@ -141,3 +141,11 @@ def test_what_is_held_stays_where_it_is_in_all_starts():
     result = fitted(mx.MixedLM(y, np.ones((40, 1)), residual=own))
     estimate = result.fitted.fit.residual
     assert estimate.psi[estimate.held] == pytest.approx(np.arctanh(0.5), rel=1e-15)
+
+
+def test_starts_in_another_place_come_before_others():
+    """Where the first searches end at a limit those that lie near them lead there, too."""
+    at = [[2.0, 0.0], [0.5, 0.1], [1.0, 0.2], [1.0, -3.0], [1.0, 2.0], [1.0, 2.5]]
+    starts = [np.array(own) for own in at]
+    order = search._apart([0, 1, 2, 4, 5, 3], starts, 2, 1)
+    assert order == [0, 1, 4, 3, 2, 5]

@@ -270,6 +270,3 @@ def test_what_is_not_there_is_refused():
     related = mx.RandomTerm(term.codes, group="subject", covariance=np.eye(16))
     with pytest.raises(NotImplementedError, match="with a known relationship"):
         mx.MixedLM(model.endog, model.exog, terms=[related], residual=residual).fit()
-    across = mx.RandomTerm(np.arange(len(term.codes)) % 5, term.z, structure="ar1")
-    with pytest.raises(NotImplementedError, match="Nest the residual groups"):
-        mx.MixedLM(model.endog, model.exog, terms=[across], residual=residual).fit()

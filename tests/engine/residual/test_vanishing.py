@@ -160,3 +160,16 @@ def test_weights_and_tables_of_such_a_fit():
         assert "not positive definite" not in str(table)
     assert (plain.t_test(np.eye(3)).df_denom < 40).all()
     assert np.isfinite(plain.simulate(3, rng=1)).all(axis=None)
+
+
+@pytest.mark.parametrize(("seed", "strata"), [(5, ["v1"]), (3, ["v3", "v4"])])
+def test_searches_do_not_crawl_towards_the_limit(seed, strata):
+    """Steps become no longer on the way: a search that is on it jumps."""
+    data = rows_of(seed, 30, 4, 0.1, 0.3)
+    with pytest.warns(ResidualLimitWarning):
+        result = mx.mixedlm(FORMULA, data, variance="ident(visit)").fit()
+    verdict = result.convergence
+    for stratum in strata:
+        assert f"residual variance of {stratum} at 0" in verdict.message
+    assert verdict.n_derivatives < 200  # 600 by steps alone
+    assert verdict.decrement < 1e-8

@@ -16,7 +16,7 @@ from mixedext.models.mixedlm.residual_fitting import residual_rows
 from tests.engine.residual.test_marginal import VARIANCES, some_point
 from tests.helpers.residual_designs import random_design
 
-RANDOM = ["same", "nested", "slopes", "finer", "crossed"]
+RANDOM = ["same", "nested", "slopes", "finer", "crossed", "crossed slopes"]
 
 
 @pytest.fixture(autouse=True)

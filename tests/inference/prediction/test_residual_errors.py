@@ -67,7 +67,7 @@ def test_values_of_sas(fev, residual):
 LEFT_OUT = "cs", "csh", "ar1h", "arma", "toep", "us", "adh", "car1", "sp_gau", "power"
 
 
-@pytest.mark.parametrize("beside", ["none", "same", "outer", "crossed"])
+@pytest.mark.parametrize("beside", ["none", "same", "outer", "crossed", "crossed slopes"])
 @pytest.mark.parametrize("structure", LEFT_OUT)
 def test_one_row_left_out(structure, beside):
     """The rest predict a row by y - Py / P_ii, with variance 1 / P_ii."""
@@ -105,7 +105,7 @@ def stated(structure):
 
 @pytest.mark.filterwarnings("ignore:the observed information")
 @pytest.mark.parametrize("structure", ["ar1", "us", "cs", "car1", "sp_lin"])
-@pytest.mark.parametrize("beside", ["none", "same", "crossed"])
+@pytest.mark.parametrize("beside", ["none", "same", "crossed", "crossed slopes"])
 def test_rows_of_the_fit_are_themselves(structure, beside):
     rng = np.random.default_rng(5)
     case = dense_case(rng, structure, beside)

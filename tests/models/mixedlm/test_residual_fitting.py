@@ -145,3 +145,28 @@ def test_visits_without_a_residual_are_an_end():
         result = mx.mixedlm(formula, series(), variance="ident(visit)").fit()
     # the lowest of 25 ends of the n x n deviance, in variances of which any may be zero
     assert_allclose(-2 * result.llf, 903.8516422738634, rtol=1e-8)
+
+
+@pytest.mark.parametrize("structure", ["us", "cs"])
+def test_the_order_of_visits_is_that_of_the_labels(structure):
+    """It changes normalized residuals alone, within groups."""
+    rng = np.random.default_rng(0)
+    text = ["V1", "V10", "V2"]
+    data = pd.DataFrame({"subject": np.repeat(np.arange(30), 3), "visit": text * 30})
+    data["y"] = rng.standard_normal(90) + rng.standard_normal(30)[data["subject"]]
+    natural = pd.Categorical(data["visit"], ["V1", "V2", "V10"], ordered=True)
+    formula, residual = "y ~ 1", f"{structure}(visit | subject)"
+    by_text, by_level, by_alphabet = (
+        mx.mixedlm(formula, data.assign(visit=own), residual=residual).fit()
+        for own in (data["visit"], natural, data["visit"].astype("category"))
+    )
+    assert by_text.model.residual.visit_labels == by_level.model.residual.visit_labels
+    assert by_text.model.residual.visit_labels == ["V1", "V2", "V10"]
+    assert by_alphabet.model.residual.visit_labels == text
+    assert_allclose(by_text.resid_normalized, by_level.resid_normalized, rtol=1e-12)
+    assert_allclose(by_alphabet.llf, by_text.llf, rtol=1e-10)
+    one, other = (
+        np.asarray(own.resid_normalized).reshape(30, 3) for own in (by_text, by_alphabet)
+    )
+    assert np.abs(one - other).max() > 0.1
+    assert_allclose((one**2).sum(axis=1), (other**2).sum(axis=1), rtol=1e-5)

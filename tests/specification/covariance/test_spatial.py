@@ -124,7 +124,10 @@ def test_at_limit():
     assert own.at_limit([0.0, 0.0]) == []
     assert own.at_limit([np.log(1e5), 0.0]) == []
     assert own.at_limit([-4.0, 12.0]) == [(0, "range", 0.0), (1, "nugget", 1.0)]
-    assert own.at_limit([15.0, -12.0]) == [(0, "range", np.inf), (1, "nugget", 0.0)]
+    # beside correlations near one a nugget is small by what these leave: 10 exp(-15)
+    assert own.at_limit([15.0, -12.0]) == [(0, "range", np.inf)]
+    assert own.at_limit([15.0, -26.0]) == [(0, "range", np.inf), (1, "nugget", 0.0)]
+    assert Spatial("gau", True).at_limit([15.0, -12.0])[1:] == [(1, "nugget", 0.0)]
     assert Spatial("pow").at_limit([-4.0]) == [(0, "rho", 0.0)]
     assert Spatial("pow").at_limit([15.0]) == [(0, "rho", 1.0)]
     # all that is nearer than the shortest distance is alike
@@ -160,3 +163,22 @@ def test_what_it_is():
 def test_which_are_chains_on_a_line(kind, nugget):
     own = Spatial(kind, nugget)
     assert own.is_chain == (kind in ("exp", "pow") and not nugget)
+
+
+@pytest.mark.parametrize("kind", ["exp", "pow", "spher", "lin"])
+def test_far_out_variances_of_differences_stay(kind):
+    """sigma^2 (1 - C) tends to nugget + slope d, whatever the range."""
+    own = Spatial(kind, True, 2.0, shortest=0.5, longest=10.0)
+    place = np.abs(np.subtract.outer(*[np.array([0.0, 1.0, 4.0, 10.0])] * 2))[None]
+    psi = own.free([0.9999 if kind == "pow" else 1e4, 2e-4])
+    end = own.far_end(psi, 1e-6)
+    assert end.number == 0
+    one, other = 1 - own.matrix(psi, place), 1 - own.matrix(end.psi, place)
+    np.testing.assert_allclose(other * end.growth, one, rtol=2e-3, atol=1e-14)
+    again = own.far_end(end.psi, 1e-6)
+    np.testing.assert_allclose(again.psi, end.psi, rtol=1e-12)
+    np.testing.assert_allclose(again.growth, 1.0)
+    limit = own.at_limit(end.psi)[0]
+    assert "linear" in own.note_on(limit)
+    assert own.far_end(own.free([0.5 if kind == "pow" else 20.0, 0.1]), 1e-6) is None
+    assert Spatial("gau", True).far_end([20.0, -20.0], 1e-6) is None
