@@ -151,7 +151,7 @@ class _Tail:
     def multiply_links(self, edge: np.ndarray) -> np.ndarray:
         """The same in any storage."""
         if not self.inverted:
-            self.invert()
+            self.form_inverse()
         out = np.zeros_like(edge)
         self._multiply_links(edge, out)
         return out
@@ -399,10 +399,18 @@ class PanelTail(DenseTail):
         count = len(blocks.link_pointers) - 1
         self.panels = [(a, min(a + rows, count)) for a in range(0, count, rows)]
         self.panel = np.zeros((min(rows, count) * k, self.size))
+        # links of every level with every column are a panel as they stand
+        columns = np.arange(self.size)
+        self.whole = k == 1 and len(blocks.link_index) == count * self.size
+        if self.whole:
+            index = blocks.link_index.reshape(-1, self.size)
+            self.whole = bool((index == columns).all())
 
     def _fill(self, first, last, values):
         """Rows of levels ``first`` to ``last``, k rows a level."""
         b, k = self.blocks, self.blocks.link_value.shape[1]
+        if self.whole:
+            return values.reshape(-1, self.size)[first:last]
         panel = self.panel[: (last - first) * k]
         panel[:] = 0.0
         links.fill_panel(b.link_pointers, b.link_index, values, first, last, panel)
@@ -417,6 +425,10 @@ class PanelTail(DenseTail):
         """C22 e_l at the links of every level, (nnz, K), of e_l in ``edge``."""
         b, out = self.blocks, np.empty_like(edge)
         with blas_threads():
+            if self.whole:
+                shape = -1, self.size
+                dense.multiply_upper(self.reduced, edge.reshape(shape), out.reshape(shape))
+                return out
             for first, last, _, image in self._images(edge):
                 links.read_panel(b.link_pointers, b.link_index, image, first, last, out)
         return out
@@ -424,7 +436,7 @@ class PanelTail(DenseTail):
     def multiply_links(self, edge: np.ndarray) -> np.ndarray:
         """The same in any storage."""
         if not self.inverted:
-            self.invert()
+            self.form_inverse()
         return self.link_products(edge)
 
     def _images(self, edge):
