@@ -274,7 +274,7 @@ class Point:
             self.design.basis.r / self.design.y_scale, self.likelihood.change
         )
         # columns of any scale: what is beyond the range of numbers is infinite, no more
-        size = np.abs(change).max(axis=0)
+        size = np.abs(change).max(axis=0, initial=0.0)
         size[size == 0] = 1.0
         change = change / size
         with np.errstate(over="ignore"):

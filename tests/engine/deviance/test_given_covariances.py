@@ -196,3 +196,11 @@ def test_second_derivatives_beyond_the_range_of_numbers():
         expected = np.ldexp(one, exponent + exponent[:, None])
     assert np.isinf(expected[3, 3])
     np.testing.assert_allclose(other, expected, rtol=1e-9)
+
+
+@pytest.mark.formula_engine
+def test_without_parameters_there_are_no_derivatives():
+    model = mx.mixedlm("y ~ 0", {"y": [1.0, 2.0, 4.0]})
+    parameters = model.fit().params_object
+    assert model.hessian(parameters)[0].shape == (0, 0)
+    assert model.score(parameters).shape == (0,)
