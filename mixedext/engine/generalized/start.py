@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import linalg, optimize
+from scipy import linalg
 
 from mixedext.engine.generalized.design import GeneralizedDesign
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
@@ -189,14 +189,19 @@ def _squares(deviance, weight, number, count):
 
 
 def _variances(squares, rises):
-    """The variances not below zero that explain the moments best."""
-    if squares.size == 1:
-        return np.maximum(rises / squares[0], 0.0)
+    """Variances that solve the moment equations; those that would be negative are zero."""
+    out = np.zeros(len(rises))
     size = np.sqrt(squares.diagonal())
-    good = size > 0
-    out = np.zeros(len(size))
-    unit = squares[np.ix_(good, good)] / np.outer(size[good], size[good])
-    out[good] = optimize.nnls(unit, rises[good] / size[good])[0] / size[good]
+    if not (np.isfinite(squares).all() and np.isfinite(rises).all()):
+        return out
+    at = np.flatnonzero(size > 0)
+    while len(at):
+        unit = squares[np.ix_(at, at)] / (size[at, None] * size[at])
+        found = np.linalg.lstsq(unit, rises[at] / size[at], rcond=1e-10)[0]
+        if (found >= 0).all():
+            out[at] = found / size[at]
+            break
+        at = np.delete(at, found.argmin())
     return out
 
 

@@ -118,3 +118,20 @@ def test_a_column_that_a_part_of_the_rows_does_not_know(monkeypatch):
     monkeypatch.setattr(start, "MANY_ROWS", 600)
     near = linear_start(design, rows)[2]
     assert rows.newton(near, [])[0] < rows.newton(eta, [])[0] + 5.0
+
+
+def test_moments_that_say_nothing_leave_no_variance():
+    assert start._variances(np.zeros((2, 2)), np.ones(2)).tolist() == [0, 0]
+    assert start._variances(np.full((2, 2), np.nan), np.ones(2)).tolist() == [0, 0]
+    assert start._variances(np.full((1, 1), np.inf), np.ones(1)).tolist() == [0]
+
+
+def test_variances_solve_the_moment_equations_or_are_zero():
+    rng = np.random.default_rng(1)
+    root = rng.uniform(size=(3, 9))
+    squares = root @ root.T
+    own = np.array([0.5, 2.0, 1.0])
+    np.testing.assert_allclose(start._variances(squares, squares @ own), own)
+    found = start._variances(squares, squares @ np.array([0.5, -2.0, 1.0]))
+    assert (found >= 0).all()
+    assert found[1] == 0
