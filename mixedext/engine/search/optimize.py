@@ -367,10 +367,13 @@ class _Minima:
         return out
 
     def _finished(self, end):
-        """The minimum that a search was given up on the way to."""
-        if not end.settled(self.objective):
-            end = _newton(self.objective, self.search, end.theta, self.limit)
-        return end if end.settled(self.objective) else None
+        """The minimum that a search was given up on the way to; None if there is none."""
+        try:
+            if not end.settled(self.objective):
+                end = _newton(self.objective, self.search, end.theta, self.limit)
+            return end if end.settled(self.objective) else None
+        except DevianceError:  # rounding rejects a minimum that is only told of
+            return None
 
 
 def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:
