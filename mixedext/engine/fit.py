@@ -178,6 +178,8 @@ class Fit:
         lams = self.design.lams(self.optimum.theta)
         total = 0.0
         for lam, effect in zip(lams, self._inner_effects, strict=True):
+            # a standard deviation whose square is no number is none
+            lam = np.where(np.abs(lam) < np.sqrt(np.finfo(float).tiny), 0.0, lam)
             u = np.linalg.lstsq(lam, effect.T, rcond=NO_ROOT)[0]
             total += float((u**2).sum())
         return total * self.design.y_scale**2

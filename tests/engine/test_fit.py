@@ -176,3 +176,12 @@ def test_slopes_beside_a_residual_that_is_hardly_there(noise, seed, deviance, er
     assert given.deviance == pytest.approx(fit.deviance, abs=error)
     for factor in (0.999, 1.0 + 1e-7):  # least squares may leave no digit there
         assert np.isfinite(evaluate_design(design, True, factor * fit.theta).deviance)
+
+
+def test_no_effects_of_a_standard_deviation_whose_square_is_no_number(example):
+    fit = fit_design(prepare_design(*example[:3]), True)
+    size = len(fit.optimum.theta)
+    tiny = replace(fit, optimum=replace(fit.optimum, theta=np.full(size, 1e-280)))
+    effects = [np.full_like(e, 1e-25) for e in fit._inner_effects]
+    vars(tiny)["_inner_effects"] = effects
+    assert tiny.penalty == 0.0

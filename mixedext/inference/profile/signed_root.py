@@ -155,9 +155,11 @@ class Curve:
                 "the profile crosses the level more than once; this is the outermost "
                 "crossing"
             )
-        value = solve_limit(
-            coordinates, outward[first - 1], outward[first], self.best, wanted
-        )
+        near = outward[first - 1], outward[first]
+        try:
+            value = solve_limit(coordinates, *near, self.best, wanted)
+        except np.linalg.LinAlgError:
+            return Limit(np.nan, "near the limit the deviance is no number")
         return Limit(coordinates.parameter(value), reason)
 
     def _end(self, node: RestrictedMinimum, coordinates: Coordinates, side: int) -> Limit:

@@ -16,6 +16,7 @@ from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 import mixedext as mx
 from mixedext.engine.fit import evaluate_design, fit_design
+from mixedext.inference.profile import signed_root
 from mixedext.inference.profile.coordinates import Coordinates, ProfileModel, Target
 from mixedext.inference.profile.path import _predict, solve_limit
 from mixedext.inference.profile.restricted_minimum import restricted_minimum
@@ -372,3 +373,14 @@ def test_tangents_are_followed_in_any_unit():
         with np.errstate(all="raise"):
             z = _predict(held, points[1], points[0], unit)
         np.testing.assert_allclose(z, [3 * unit, 9 * unit], rtol=1e-12)
+
+
+def test_a_limit_where_the_deviance_is_no_number_says_so(monkeypatch):
+    def refuse(*_):
+        raise np.linalg.LinAlgError
+
+    fit = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data).fit()
+    monkeypatch.setattr(signed_root, "solve_limit", refuse)
+    curve = profile_fit(fit.fitted.fit, [Target("sigma")], ZETA99, 0.5).curves[0]
+    limits = curve.limits(ProfileModel(fit.fitted.fit.design), 0.95)
+    assert all(np.isnan(limit.value) and "is no number" in limit.reason for limit in limits)
