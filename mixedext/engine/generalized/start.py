@@ -128,13 +128,12 @@ def moment_start(
 ) -> np.ndarray:
     """Psi with variances from moments at the fit without random effects."""
     design, parts = deviance.design, deviance.parameters
+    number, count = _columns(design)
     with np.errstate(all="ignore"):
         _, slope, weight = deviance.rows.scoring(eta, kappa)
-    slope, weight = np.nan_to_num(slope), np.nan_to_num(weight)
-    spread = design.layout.sums(slope) ** 2 - design.layout.sums(weight, squared=True)
-    number, count = _columns(design)
-    rises = np.bincount(number, spread, count)
-    with np.errstate(all="ignore"):
+        slope, weight = np.nan_to_num(slope), np.nan_to_num(weight)
+        spread = design.layout.sums(slope) ** 2 - design.layout.sums(weight, squared=True)
+        rises = np.bincount(number, spread, count)
         found = _variances(_squares(deviance, weight, number, count), rises)
     if deviance.rows.family.link.name == "log" and found.sum() > 0:
         # moments of exp(b): exp(tau^2) - 1 stands in the place of tau^2
