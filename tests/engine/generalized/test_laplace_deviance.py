@@ -248,3 +248,22 @@ def test_the_deviance_does_not_depend_on_where_modes_start(name):
         for length in (1e-8, 3e-8, 1e-7, 2e-7):
             other = deviance.evaluate(psi, found.modes + length)
             assert other.value == pytest.approx(found.value, abs=4e-11)
+
+
+@pytest.mark.parametrize("name", ["binomial(logit)", "binomial(probit)", "gamma(log)"])
+@pytest.mark.parametrize("model", ["crossed", "slopes", "spread"])
+def test_beside_a_point_the_factor_of_there_leads_to_the_modes(name, model):
+    design, _, rows, psi = _case(name, model)
+    deviance = LaplaceDeviance(design, rows)
+    here = deviance.evaluate(psi)
+    step = 3e-4 * np.linspace(-1, 1, len(psi))
+    start = here.predicted(step)
+    found = deviance.evaluate_beside(psi + step, start)
+    alone = LaplaceDeviance(design, rows).evaluate(psi + step)
+    assert found.value == pytest.approx(alone.value, rel=1e-13)
+    np.testing.assert_allclose(found.modes, alone.modes, rtol=0, atol=1e-9)
+    size = np.abs(alone.gradient).max()
+    np.testing.assert_allclose(found.gradient, alone.gradient, rtol=0, atol=1e-9 * size)
+    # another deviance knows no factor
+    fresh = LaplaceDeviance(design, rows).evaluate_beside(psi + step, start)
+    np.testing.assert_allclose(fresh.modes, alone.modes, rtol=0, atol=1e-10)

@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from mixedext.engine.generalized.search import search_minimum
+from mixedext.engine.generalized.search import (
+    FIRST_RADIUS,
+    first_radius,
+    search_minimum,
+)
 
 
 class _Point:
@@ -100,3 +104,28 @@ def test_evaluations_are_limited_and_told():
     end = search_minimum(_rosenbrock(), np.array([-1.2, 1.0]), most=4)
     assert end.failed
     assert "4 evaluations" in end.reason
+
+
+def test_a_search_that_comes_near_to_a_known_minimum_ends_there():
+    def valley():
+        return _Function(
+            lambda p: (p[0] ** 2 - 1) ** 2 + 0.1 * p[0] + p[1] ** 2,
+            lambda p: np.array([4 * p[0] * (p[0] ** 2 - 1) + 0.1, 2 * p[1]]),
+            lambda p: np.diag([12 * p[0] ** 2 - 4, 2.0]),
+        )
+
+    known = search_minimum(valley(), np.array([-1.0, 0.5])).evaluation
+    start = np.array([-0.8, 3.0])
+    alone = search_minimum(valley(), start)
+    found = search_minimum(valley(), start, known=known)
+    assert found.evaluation is known
+    assert found.n_evaluations < alone.n_evaluations
+    # a lower minimum is never given up for it
+    high = search_minimum(valley(), np.array([1.0, 0.5])).evaluation
+    other = search_minimum(valley(), start, known=high)
+    assert other.evaluation.value == pytest.approx(known.value, rel=1e-12)
+
+
+def test_the_first_radius_grows_with_the_rows():
+    assert first_radius(10) == first_radius(1000) == FIRST_RADIUS
+    assert first_radius(100_000) == pytest.approx(10 * FIRST_RADIUS)
