@@ -47,6 +47,9 @@ cdef class SeveralFactors:
     cdef const int[::1] index, factor, column, width
     cdef const double[::1] z
     cdef double[::1] a, work
+    # where they begin; NULL of what is empty
+    cdef const Py_ssize_t* first_target
+    cdef const int* first_index
 
     def __init__(
         self, const Py_ssize_t[::1] pointers, const int[::1] index, const double[::1] z,
@@ -62,7 +65,9 @@ cdef class SeveralFactors:
             self.scalar &= width[i] == 1
         for i in range(self.n):
             longest = max(longest, pointers[i + 1] - pointers[i])
-        self.a, self.work = np.empty(len(z)), np.empty(longest)
+        self.a, self.work = np.empty(len(z)), np.empty(longest + 1)
+        self.first_target = &target[0] if target.shape[0] else NULL
+        self.first_index = &index[0] if index.shape[0] else NULL
 
     def take(self, const double[:, :, ::1] lam):
         """A = Z Lam, Lam by grouping factor (F, K, K), padded to the widest."""
@@ -94,7 +99,7 @@ cdef class SeveralFactors:
         cdef Py_ssize_t i, e = 0, stop
         cdef double x
         cdef const Py_ssize_t* pointers = &self.pointers[0]
-        cdef const int* index = &self.index[0]
+        cdef const int* index = self.first_index
         for i in range(self.n):
             x = 0.0 if fixed == NULL else fixed[i]
             stop = pointers[i + 1]
@@ -109,7 +114,7 @@ cdef class SeveralFactors:
         cdef Py_ssize_t i, e = 0, stop
         cdef double x
         cdef const Py_ssize_t* pointers = &self.pointers[0]
-        cdef const int* index = &self.index[0]
+        cdef const int* index = self.first_index
         for i in range(self.n):
             x, stop = v[i], pointers[i + 1]
             while e < stop:
@@ -178,9 +183,9 @@ cdef class SeveralFactors:
         cdef Py_ssize_t i, e, g, start, stop
         cdef double x
         cdef const Py_ssize_t* pointers = &self.pointers[0]
-        cdef const Py_ssize_t* target = &self.target[0]
+        cdef const Py_ssize_t* target = self.first_target
         cdef const double* a = self.entries(scaled)
-        cdef double* to = &values[0]
+        cdef double* to = &values[0] if values.shape[0] else NULL
         with nogil:
             values[:] = 0.0
             for i in range(self.n):
@@ -211,12 +216,12 @@ cdef class SeveralFactors:
         cdef Py_ssize_t i, e, g, start, stop, b, c, f
         cdef double x, y, v
         cdef const Py_ssize_t* pointers = &self.pointers[0]
-        cdef const Py_ssize_t* target = &self.target[0]
-        cdef const int* index = &self.index[0]
-        cdef const int* factor = &self.factor[0]
+        cdef const Py_ssize_t* target = self.first_target
+        cdef const int* index = self.first_index
+        cdef const int* factor = &self.factor[0] if self.q else NULL
         cdef const double* z = self.entries(False)
         cdef const double* a = self.entries(True)
-        cdef const double* known = &inverse[0]
+        cdef const double* known = &inverse[0] if inverse.shape[0] else NULL
         cdef double* m = &self.work[0]
         with nogil:
             sums[:] = 0.0
@@ -275,7 +280,7 @@ cdef class SeveralFactors:
         cdef Py_ssize_t start, stop, first = 0, last, wide = out.shape[1]
         cdef double y
         cdef const Py_ssize_t* pointers = &self.pointers[0]
-        cdef const int* index = &self.index[0]
+        cdef const int* index = self.first_index
         cdef const double* z = self.entries(False)
         cdef const double* w = NULL
         cdef const double* column
