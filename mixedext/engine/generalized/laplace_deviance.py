@@ -203,7 +203,11 @@ class LaplaceEvaluation:
         self.value, self.iterations, self.reason = np.inf, 0, ""
         design, rows = deviance.design, deviance.rows
         theta, beta, self.kappa = deviance.split(psi)
-        self.lams = deviance.lams(theta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.lams = deviance.lams(theta)
+        if not all(np.isfinite(lam).all() for lam in self.lams):
+            self.reason = "the covariances of the random effects overflow"
+            return
         self.roots = EffectRoots(design.layout, self.lams)
         self._fixed = design.x @ beta
         if design.offset is not None:

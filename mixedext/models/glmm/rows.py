@@ -63,7 +63,7 @@ def _inverse_variance(results):
     response, own, mu = response_of(fitted), fitted.generalized, fittedvalues(results)
     variance = own.family.variance(mu, own.kappa, response.trials) / own.scale
     weights = response.weights
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return (1.0 if weights is None else weights) / variance
 
 

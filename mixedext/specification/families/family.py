@@ -196,12 +196,16 @@ class Family:
 
     def unit_deviance(self, y, mu, kappa=(), trials=None) -> np.ndarray:
         """2 (l(mu) - l(y)) of every row, per unit of prior weight and of 1 / phi."""
+        # means may be at a limit of their range
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return self._unit_deviance(y, mu, kappa, trials)
+
+    def _unit_deviance(self, y, mu, kappa, trials):
         if self.has_trials:
             m = np.ones(len(y)) if trials is None else trials
             miss = m - y
-            with np.errstate(divide="ignore", invalid="ignore"):
-                own = special.xlogy(y, y / (m * mu))
-                other = special.xlogy(miss, miss / (m * (1.0 - mu)))
+            own = special.xlogy(y, y / (m * mu))
+            other = special.xlogy(miss, miss / (m * (1.0 - mu)))
             return 2.0 * (own + other)
         if self.name == "poisson":
             return 2.0 * (special.xlogy(y, y / mu) - (y - mu))

@@ -267,3 +267,13 @@ def test_beside_a_point_the_factor_of_there_leads_to_the_modes(name, model):
     # another deviance knows no factor
     fresh = LaplaceDeviance(design, rows).evaluate_beside(psi + step, start)
     np.testing.assert_allclose(fresh.modes, alone.modes, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("model", ["crossed", "slopes"])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_covariances_that_overflow_are_no_value(model, bad):
+    design, _, rows, psi = _case("poisson(log)", model)
+    psi[0] = bad
+    found = LaplaceDeviance(design, rows).evaluate(psi)
+    assert found.value == np.inf
+    assert "overflow" in found.reason

@@ -1,5 +1,6 @@
 """Families in the linear predictor: derivatives, constants, extremes, draws."""
 
+import warnings
 from decimal import Decimal, localcontext
 
 import numpy as np
@@ -269,3 +270,13 @@ def test_means_beyond_all_numbers_are_infinite(name):
         variance = family.variance(mean, [0.0] * family.n_dispersion)
     assert mean.tolist() == [1.0, np.inf]
     assert np.isinf(variance[1])
+
+
+@pytest.mark.parametrize("name", ["poisson", "negative binomial", "binomial"])
+def test_unit_deviances_of_means_at_a_limit_come_in_silence(name):
+    family = family_of(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = family.unit_deviance(np.ones(2), np.array([1e-320, 0.5]), [1.0])
+    assert found[0] > 1e2
+    assert np.isfinite(found[1])
