@@ -88,7 +88,8 @@ def log_limits(
 def satterthwaite_df(variance: Any, error: Any) -> np.ndarray:
     """Degrees of freedom 2 v^2 / s^2 of estimated variances."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 2 * np.square(variance) / np.square(error)
+        # squares of variances of tiny columns would overflow
+        return 2 * np.square(np.asarray(variance, float) / error)
 
 
 def satterthwaite_limits(variance: Any, error: Any, alpha: float) -> np.ndarray:

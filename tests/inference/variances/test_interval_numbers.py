@@ -55,3 +55,9 @@ def test_limits_beyond_all_numbers_are_infinite():
             np.array([1e-3]), np.array([1.0]), np.array([False]), alpha=0.05
         )
     np.testing.assert_array_equal(limits, [0.0, np.inf])
+
+
+@pytest.mark.parametrize("size", [1e-200, 1.0, 1e200])
+def test_degrees_of_freedom_of_variances_do_not_depend_on_units(size):
+    found = satterthwaite_df(np.array([4.0, 0.5]) * size, np.array([2.0, 1.0]) * size)
+    np.testing.assert_allclose(found, [8.0, 0.5])
