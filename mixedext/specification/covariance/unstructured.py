@@ -31,8 +31,9 @@ class Unstructured(LinearStructure):
         return self.k * (self.k + 1) // 2
 
     def lam(self, theta: ArrayLike) -> np.ndarray:
-        theta = np.asarray(theta, float)
-        return theta[:, None] if self.k == theta.ndim == 1 else super().lam(theta)
+        if self.k == 1 and np.ndim(theta) == 1:
+            return np.asarray(theta, float)[:, None]
+        return super().lam(theta)
 
     @cached_property
     def lam_basis(self) -> np.ndarray:
