@@ -40,6 +40,8 @@ __all__ = ["GeneralizedFit", "fit_generalized", "make_deviance"]
 FEW_ROWS = 10_000
 # Rows up to which it always is.
 VERY_FEW_ROWS = 25
+# Rows up to which a third one is, with so many parameters of the covariances.
+SEVERAL_ROWS, SEVERAL = 100, 3
 # How many times larger the standard deviations of further starts are where some run off.
 FURTHER = 3.0, 10.0
 DIFFERENT = 1e-5
@@ -389,7 +391,7 @@ def _fitted(design, rows, n_agq, laplace, start):
         few = design.nobs <= FEW_ROWS
         doubtful = design.nobs <= VERY_FEW_ROWS or _doubtful(objective, ends[0])
         if ends[0].failed or (few and doubtful):
-            sizes = (1.0, 0.3, 3.0) if design.nobs <= VERY_FEW_ROWS else (1.0,)
+            sizes = _further_sizes(design.nobs, objective.n_theta)
             known = None if ends[0].failed else ends[0].evaluation
             for size in sizes:
                 other = _unit_start(objective, psi, size)
@@ -484,6 +486,14 @@ def _runs_off(objective, end):
     theta, _, _ = objective.split(end.evaluation.psi)
     lams = objective.parameters.lams(theta)
     return any(not np.abs(lam).max(initial=0.0) < RUN_OFF for lam in lams)
+
+
+def _further_sizes(nobs, n_theta):
+    """Standard deviations of further starts."""
+    if nobs <= VERY_FEW_ROWS:
+        return 1.0, 0.3, 3.0
+    # covariances of several effects have minima apart where rows are few
+    return (3.0, 1.0) if nobs <= SEVERAL_ROWS and n_theta >= SEVERAL else (1.0,)
 
 
 def _unit_start(objective, psi, size=1.0):

@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 
 from mixedext.engine.generalized.design import prepare_rows
-from mixedext.engine.generalized.fit import fit_generalized
+from mixedext.engine.generalized.fit import _further_sizes, fit_generalized
 from mixedext.specification.families.likelihood import LikelihoodRows
 from mixedext.specification.families.registry import family_of
 from mixedext.specification.families.response import RowResponse
@@ -207,3 +207,9 @@ def test_a_dispersion_at_its_limit_is_the_simpler_law(name, limit):
     at = slice(0, 3)
     np.testing.assert_allclose(wide.covariance[at, at], plain.covariance, rtol=1e-5)
     assert np.isnan(wide.covariance[3, 3])
+
+
+def test_few_rows_and_several_effects_are_searched_from_far_out_too():
+    assert _further_sizes(20, 1) == (1.0, 0.3, 3.0)
+    assert _further_sizes(60, 3) == (3.0, 1.0)
+    assert _further_sizes(60, 2) == _further_sizes(101, 6) == (1.0,)
