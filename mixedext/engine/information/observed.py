@@ -39,7 +39,8 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     VarianceCovariance
     """
     if not fit.design.terms and fit.residual is None:
-        variance = 2 * fit.scale**2 / fit.objective.dof
+        with np.errstate(over="ignore"):  # beyond the range of numbers it is infinite
+            variance = 2 * np.square(fit.scale) / fit.objective.dof
         return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
     structures = fit.design.structures
     # V0 is the direction in which sigma^2 moves all of V.  A covariance matrix of lower
