@@ -130,11 +130,7 @@ class GeneralizedDesign:
         if self.layout.is_scalar:
             size = np.array([lam[0, 0] for lam in lams])[self.layout.factor]
             return u * (size if u.ndim == 1 else size[:, None])
-        out = np.empty_like(u)
-        for at, lam in zip(self.layout.level_columns, lams, strict=True):
-            own = lam.T if transpose else lam
-            out[at] = np.einsum("ab,lb...->la...", own, u[at])
-        return out
+        return self.layout.by_factor([lam.T if transpose else lam for lam in lams], u)
 
 
 def prepare_rows(

@@ -59,45 +59,35 @@ class EffectRoots:
         self._turned_shares = [np.diag(share) for share in shares]
         self._settled = all((share == 1.0).all() for share in shares)
 
-    def _by_factor(self, b, matrices):
-        """Matrices by grouping factor times the effects (q, ...) of each level."""
-        out = np.empty_like(b)
-        for at, matrix in zip(self.layout.level_columns, matrices, strict=True):
-            out[at] = np.einsum("ab,lb...->la...", matrix, b[at])
-        return out
-
-    def _column(self, b, scale):
-        return scale if b.ndim == 1 else scale[:, None]
-
     def times(self, u: np.ndarray) -> np.ndarray:
         """Lam u of (q,) or (q, R)."""
         if self._scale is not None:
-            return self._column(u, self._scale) * u
-        return self._by_factor(u, [v * s for v, s, _ in self._parts])
+            return _like(u, self._scale) * u
+        return self.layout.by_factor([v * s for v, s, _ in self._parts], u)
 
     def transposed_times(self, b: np.ndarray) -> np.ndarray:
         """Lam'b."""
         if self._scale is not None:
             return self.times(b)
-        return self._by_factor(b, [(v * s).T for v, s, _ in self._parts])
+        return self.layout.by_factor([(v * s).T for v, s, _ in self._parts], b)
 
     def divide_transposed(self, b: np.ndarray) -> np.ndarray:
         """Lam'^-1 b; for factors that are ``invertible``."""
         if self._scale is not None:
-            return b / self._column(b, self._scale)
-        return self._by_factor(b, [v / s for v, s, _ in self._parts])
+            return b / _like(b, self._scale)
+        return self.layout.by_factor([v / s for v, s, _ in self._parts], b)
 
     def turned(self, u: np.ndarray) -> np.ndarray:
         """W'u, of the effects in units of lam."""
         if self._scale is not None:
             return u
-        return self._by_factor(u, [w for _, _, w in self._parts])
+        return self.layout.by_factor([w for _, _, w in self._parts], u)
 
     def turned_back(self, u: np.ndarray) -> np.ndarray:
         """W u."""
         if self._scale is not None:
             return u
-        return self._by_factor(u, [w.T for _, _, w in self._parts])
+        return self.layout.by_factor([w.T for _, _, w in self._parts], u)
 
     def settled(self, u: np.ndarray) -> np.ndarray:
         """Modes less what they owe to roots that are kept from zero."""
@@ -105,7 +95,7 @@ class EffectRoots:
             return u
         if self._scale is not None:
             return u * self._shares[self.layout.factor]
-        return self._by_factor(u, self._turned_shares)
+        return self.layout.by_factor(self._turned_shares, u)
 
     @property
     def invertible(self) -> np.ndarray | None:
@@ -136,3 +126,8 @@ class EffectRoots:
                 t = np.where(size >= size[:, None], t, t.T)
             out.append(vector @ t @ vector.T)
         return out
+
+
+def _like(b, scale):
+    """Numbers of the effects, for (q,) or (q, R)."""
+    return scale if b.ndim == 1 else scale[:, None]

@@ -82,6 +82,13 @@ class RowLayout:
         """Whether every level has one effect."""
         return all(f.width == 1 for f in self.blocks.factors)
 
+    def by_factor(self, matrices: Sequence[np.ndarray], b: np.ndarray) -> np.ndarray:
+        """Matrices (K, K) by grouping factor times the effects (q, ...) of each level."""
+        out = np.empty_like(b)
+        for at, matrix in zip(self.level_columns, matrices, strict=True):
+            out[at] = np.einsum("ab,lb...->la...", matrix, b[at])
+        return out
+
     @cached_property
     def _targets(self):
         """Place of every pair of entries of a row, row by row: (2, 1) before (2, 2)."""

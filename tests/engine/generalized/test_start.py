@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from helpers.generalized_rows import FAMILIES, draw_rows, linear_predictor, make_design
+from helpers.random_layouts import design_of_layout, layouts
 
 from mixedext.engine.generalized import start
 from mixedext.engine.generalized.laplace_deviance import LaplaceDeviance
@@ -101,7 +102,12 @@ def test_many_rows_start_from_some_of_them(name, monkeypatch):
     rows = draw_rows(name, 0.4 + 3.0 * design.x[:, 1], np.random.default_rng(5))
     _, kappa, eta = linear_start(design, rows)
     monkeypatch.setattr(start, "MANY_ROWS", 600)
+    seen, scored = [], start._scored
+    monkeypatch.setattr(
+        start, "_scored", lambda x, *more: seen.append(len(x)) or scored(x, *more)
+    )
     _, other, near_eta = linear_start(design, rows)
+    assert seen == [300, 3000]
     np.testing.assert_allclose(near_eta, eta, atol=0.02)
     np.testing.assert_allclose(other, kappa, atol=0.02)
     assert rows.newton(near_eta, other)[0] < rows.newton(eta, kappa)[0] + 1.0
@@ -135,3 +141,21 @@ def test_variances_solve_the_moment_equations_or_are_zero():
     found = start._variances(squares, squares @ np.array([0.5, -2.0, 1.0]))
     assert (found >= 0).all()
     assert found[1] == 0
+
+
+@pytest.mark.parametrize("name", layouts())
+@pytest.mark.parametrize("storage", ["dense", "sparse"])
+def test_squares_of_products_by_columns_of_factors(name, storage):
+    if storage == "sparse" and "spread" in name:
+        storage = None  # the pattern of a small tail does not know a spread factor
+    design = design_of_layout(name, storage)
+    rows = draw_rows("poisson(log)", np.full(design.nobs, 0.5), np.random.default_rng(1))
+    deviance = LaplaceDeviance(design, rows)
+    weight = np.random.default_rng(2).uniform(0.5, 2, design.nobs)
+    number, count = start._columns(design)
+    z = design.z.toarray()
+    square = (z.T @ (weight[:, None] * z)) ** 2
+    expected = np.zeros((count, count))
+    np.add.at(expected, (number[:, None], number), square)
+    found = start._squares(deviance, weight, number, count)
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
