@@ -1,7 +1,7 @@
 """The Cholesky factor of M = A'W A + I, A = Z Lam, and what modes and gradients ask of it.
 
-``engine.factor`` holds one Z'Z and factors it for many covariances.  Here the weights change
-with every step, so that nothing would be saved: the blocks hold A'W A itself.
+``engine.factor`` holds one Z'Z and factors it for many covariances.  Here the weights
+change with every step, so that nothing would be saved: the blocks hold A'W A itself.
 """
 
 from __future__ import annotations
