@@ -352,6 +352,7 @@ def followed(first: Optimum, second: Optimum) -> Optimum:
         found_from=one.found_from,
         others_may_exist=one.others_may_exist,
         is_unbounded=one.is_unbounded,
+        has_lower_limit=one.has_lower_limit,
     )
     records = np.vstack([first.records, second.records])
     return replace(second, convergence=verdict, records=records)
@@ -390,7 +391,7 @@ def fit_at(
         scale=float(scale),
         coefficients=design.basis.coefficients(on_basis),
         lams=tuple(design.own_lams(theta)),
-        convergence=with_minima(optimum.convergence, shift),
+        convergence=with_minima(optimum.convergence, shift, reml),
         optimum=optimum,
         design=design,
         objective=objective,

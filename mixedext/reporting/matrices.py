@@ -400,14 +400,33 @@ def _random_block(
         block = np.zeros((int(alike.sum()), size, size))
         at = number[part[row[own]]], place[row[own]], place[column[own]]
         block[at] = m.data[own]
-        root = np.linalg.cholesky(block)
         effects = order[starts[alike][:, None] + np.arange(size)]
+        root = _roots(block, z, effects)
         first[effects] = np.linalg.solve(root, cross[effects])
         solved[effects] = np.linalg.solve(root.swapaxes(1, 2), first[effects])
         b, i, j = np.nonzero(root)
         found.append((effects[b, i], effects[b, j], root[b, i, j]))
     i, j, values = (np.concatenate(part) for part in zip(*found, strict=True))
     return sparse.csr_array((values, (i, j)), shape=m.shape), first, solved
+
+
+def _roots(gram: np.ndarray, z: sparse.csr_array, effects: np.ndarray) -> np.ndarray:
+    """Lower triangular roots of Z'Z + I, for some columns of Z each, (B, m, m).
+
+    Variances so much larger than sigma^2 that rounding has taken the I away leave the
+    root to a QR decomposition of [Z; I], which forms no squares.
+    """
+    try:
+        return np.linalg.cholesky(gram)
+    except np.linalg.LinAlgError:
+        out = np.empty_like(gram)
+        for own, columns in zip(out, effects, strict=True):
+            part = sparse.csr_array(z[:, columns])
+            rows = part[np.diff(part.indptr) > 0].toarray()
+            stacked = np.vstack([rows, np.eye(len(columns))])
+            upper = np.linalg.qr(stacked, mode="r")
+            own[...] = upper.T * np.where(upper.diagonal() < 0, -1.0, 1.0)
+        return out
 
 
 # ---- lines between blocks ----

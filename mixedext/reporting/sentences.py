@@ -364,6 +364,11 @@ def _results(
             "The likelihood has no maximum: it rises without end as variances grow. The "
             "estimates are those of a local maximum."
         )
+    elif verdict.has_lower_limit:
+        yield (
+            "The likelihood is higher in the limit of no residual variance. The estimates "
+            "are those of a local maximum."
+        )
     elif verdict.others_may_exist:
         yield "The likelihood may have higher maxima than the one found."
     level = f"{100 * (1 - alpha):g}%"

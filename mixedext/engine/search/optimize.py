@@ -17,6 +17,7 @@ from scipy import optimize
 from mixedext.engine.deviance.profiled import ProfiledDeviance
 from mixedext.engine.search.flatness import is_flat
 from mixedext.engine.search.rivals import (
+    FAR_OUT,
     NO_OTHERS,
     OtherStarts,
     may_be_others,
@@ -41,6 +42,7 @@ from mixedext.limits import (
     PROMISING,
     RESTART_GAIN,
     ROUNDED,
+    RUNAWAY,
     SHARE_ACCEPTED,
     SUSPICIOUS_CURVATURE,
     ZERO_SINGULAR_VALUE,
@@ -238,7 +240,7 @@ def minimize_deviance(
     # where the moments were the minimum, as in balanced designs, it is the only one
     if others.looks and objective.n_derivatives > 1:
         seen.look(others)
-    unbounded = seen.falls_without_end(others.far)
+    unbounded, limit_lower = seen.far_out(others)
     point = seen.best
     if objective.n_values > alone:  # the function stands elsewhere
         objective.value(point.theta, floor=True)
@@ -262,7 +264,9 @@ def minimize_deviance(
         minima=(float(deviance), *(end.deviance for end in higher)),
         found_from=seen.found_from,
         is_unbounded=unbounded,
+        has_lower_limit=limit_lower,
         others_may_exist=unbounded
+        or limit_lower
         or may_be_others(
             others,
             objective.blocks.nobs,
@@ -311,6 +315,11 @@ class _Minima:
         for number in promising_points(values, others.neighbours, others.lowest):
             if values[number] < self.best.deviance + PROMISING:
                 self.search_from(others.points[number], "grid")
+        if self.objective.n_theta > 1:  # one is looked along
+            zero = np.zeros((1, self.objective.n_theta))
+            (value,) = look(self.search, zero)
+            if value < self.best.deviance - RESTART_GAIN:
+                self.search_from(zero[0], "grid")
         self._look_along(others.axes)
         start = self._within() if others.within else None
         if start is not None:
@@ -318,18 +327,42 @@ class _Minima:
             if value < self.best.deviance + PROMISING:
                 self.search_from(start, "within")
 
-    def falls_without_end(self, far):
-        """Whether the deviance has no lower bound, by its fall between points far out.
+    def far_out(self, others):
+        """Whether the deviance has no lower bound, and whether it has a lower limit.
 
         Where effects of rank r < n and X explain any y, the least residual sum of squares
         is of the order of 1 / s^2 at standard deviations s: the deviance of maximum
         likelihood falls as 2 (r - n) log s, the restricted one to a limit.  Else both rise,
-        or do not change.
+        or do not change.  Where one ratio of standard deviations explains this y, both
+        fall along it: a search from outside ends there.
         """
-        if not far.size:
-            return False
+        if not others.far.size:
+            return False, False
+        own = self.best.theta
+        if self._falls(others.far) or self._falls(_along(own, RUNAWAY)):
+            return True, False
+        order = np.argsort(look(self.search, others.outside))
+        for start in others.outside[order[: others.lowest]]:
+            end = self._without_residual(start)
+            if end is not None:
+                falls = self._falls(_along(end))
+                return falls, not falls
+        return False, False
+
+    def _falls(self, far):
+        """Whether the deviance falls between any points far out and those beyond."""
         near, beyond = (look(self.search, points) for points in far)
         return bool((beyond < near - 1.0).any())
+
+    def _without_residual(self, start):
+        """Where a search has ended lower than the lowest minimum with no residual."""
+        try:
+            end = _newton(self.objective, self.search, start, self.limit, self.best)
+        except DevianceError:  # rounding rejects a start that far out
+            return None
+        least = LEAST_RESIDUAL * self.best.residual_square
+        lower = end.deviance < self.best.deviance - RESTART_GAIN
+        return end.theta if lower and end.residual_square <= least else None
 
     def _look_along(self, axes):
         """Searches from other minima along single standard deviations."""
@@ -374,6 +407,14 @@ class _Minima:
             return end if end.settled(self.objective) else None
         except DevianceError:  # rounding rejects a minimum that is only told of
             return None
+
+
+def _along(theta, least=0.0):
+    """Points far out along theta, (2, 1, n_theta); none if it is not beyond ``least``."""
+    size = np.abs(theta).max()
+    if not size > least:
+        return np.empty((2, 0, len(theta)))
+    return np.multiply.outer(FAR_OUT, theta[None] / size)
 
 
 def evaluate(objective: ProfiledDeviance, theta: np.ndarray) -> Optimum:

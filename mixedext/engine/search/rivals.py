@@ -22,6 +22,7 @@ from mixedext.limits import LEVEL_RANK, NEARLY_EXPLAINED, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
+    "FAR_OUT",
     "NO_OTHERS",
     "Axes",
     "OtherStarts",
@@ -45,7 +46,7 @@ SIZES = {2: 6, 3: 4}
 # Of one correlated intercept and slope most minima lie at correlations of one, in narrow
 # valleys of one ratio of the two: so many directions, as many sizes of both up to the
 # largest, and as many of each standard deviation without correlation.
-DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 5, 0.3, 100.0, 3
+DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 5, 0.3, 100.0, 7
 # More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
 # With few rows, slopes or more than two terms so many of the lowest points are started from
@@ -61,6 +62,9 @@ LARGE_START, LARGE_START_UNCORRELATED = 5.0, 30.0
 # Two standard deviations of all effects, or of all but one; from one to the other a
 # deviance without a lower bound falls by 2 log 10 at least.
 FAR_OUT = (1e4, 1e5)
+# Standard deviations from which a search may be led along a ratio of them that explains
+# this y.
+OUTSIDE = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +112,9 @@ class OtherStarts:
     far : ndarray
         Where effects may be enough to explain any y, pairs of points far out that tell
         whether the deviance has a lower bound, (2, D, n_theta); else none, (2, 0, n_theta).
+    outside : ndarray
+        There starts from which a search may be led along a ratio of standard deviations
+        that explains this y, (E, n_theta); else none.
     """
 
     starts: np.ndarray
@@ -119,6 +126,7 @@ class OtherStarts:
     within: bool
     takes_all: bool
     far: np.ndarray
+    outside: np.ndarray
 
     @property
     def looks(self) -> bool:
@@ -144,14 +152,16 @@ def _others(
     within=False,
     takes_all=False,
     far=None,
+    outside=None,
 ):
     """Other starts, with none of what is not given."""
     starts = np.empty((0, n_theta)) if starts is None else starts
     points, neighbours = _no_points(n_theta) if points is None else points
     axes = _no_axes(n_theta) if axes is None else axes
     far = np.empty((2, 0, n_theta)) if far is None else far
+    outside = np.empty((0, n_theta)) if outside is None else outside
     rules = always, points, neighbours, axes, lowest, within, takes_all
-    return OtherStarts(starts, *rules, far)
+    return OtherStarts(starts, *rules, far, outside)
 
 
 NO_OTHERS = _others(0)
@@ -167,7 +177,8 @@ def other_starts(design: Design) -> OtherStarts:
         return NO_OTHERS
     if design.is_curved:
         return _others(n_theta, _curved_starts(design), always=True)
-    few_starts, always = _few_starts(design)
+    identity = np.concatenate([s.start() for s in structures])
+    few_starts, always = _few_starts(design, identity)
     starts = np.array(few_starts).reshape(-1, n_theta)
     nobs = design.blocks.nobs
     if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
@@ -181,7 +192,9 @@ def other_starts(design: Design) -> OtherStarts:
     lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
     takes_all = few and n_theta > 2 and _takes_all(design.blocks)
     far = _far_out(design, axes)
-    return _others(n_theta, starts, always, points, axes, lowest, within, takes_all, far)
+    outside = None if far is None else _outside(identity, points)
+    rules = points, axes, lowest, within, takes_all, far, outside
+    return _others(n_theta, starts, always, *rules)
 
 
 def _far_out(design, axes):
@@ -197,6 +210,14 @@ def _far_out(design, axes):
     return np.multiply.outer(FAR_OUT, directions[directions.any(axis=1)])
 
 
+def _outside(identity, points):
+    """All standard deviations far out, and the outermost points that are looked at."""
+    outside = OUTSIDE * identity[None]
+    if points is None:
+        return outside
+    return np.vstack([outside, points[0][np.abs(points[0]).max(axis=1) > OUTSIDE]])
+
+
 def _takes_all(blocks):
     """Whether the effects of the only factor are more than the rows that X leaves."""
     count, width = blocks.lead_gram.shape[:2]
@@ -207,7 +228,7 @@ def _takes_all(blocks):
     return int((value > LEVEL_RANK * value[:, -1:]).sum()) > left
 
 
-def _few_starts(design):
+def _few_starts(design, identity):
     """Starts for models of many rows that may have several minima, and whether always.
 
     Without correlations the deviance depends on where the zero of a covariate lies, and
@@ -219,7 +240,6 @@ def _few_starts(design):
     uncorrelated = apart or any(s.is_diagonal for s in wide)
     if not uncorrelated and len(wide) < 2 and all(s.k == 2 for s in wide):
         return (), False
-    identity = np.concatenate([s.start() for s in design.structures])
     large = LARGE_START_UNCORRELATED if uncorrelated else LARGE_START
     return (identity, large * identity), uncorrelated
 

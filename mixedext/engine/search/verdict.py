@@ -45,9 +45,13 @@ class Convergence:
     others_may_exist : bool
         Whether there may be lower minima than those that were seen.
     is_unbounded : bool
-        Whether the deviance is known to have no lower bound: by maximum likelihood, where
-        fixed and random effects together explain any response, it falls without end as
-        variances grow.
+        Whether the deviance is known to have no lower bound: where fixed and random effects
+        together explain all of the response, it may fall without end as variances grow; by
+        maximum likelihood it does so where they explain any response.
+
+    has_lower_limit : bool
+        Whether the deviance is known to be lower in the limit of no residual variance,
+        which fixed and random effects that together explain all of the response allow.
 
     Examples
     --------
@@ -72,6 +76,7 @@ class Convergence:
     found_from: str = "moments"
     others_may_exist: bool = False
     is_unbounded: bool = False
+    has_lower_limit: bool = False
 
     @property
     def converged(self) -> bool:
@@ -85,7 +90,7 @@ class Convergence:
         return f"{self.status}: {self.message}"
 
 
-def with_minima(verdict: Convergence, shift: float) -> Convergence:
+def with_minima(verdict: Convergence, shift: float, reml: bool = False) -> Convergence:
     """A verdict with the deviances of the minima in the data's units, and words on them.
 
     Parameters
@@ -94,6 +99,8 @@ def with_minima(verdict: Convergence, shift: float) -> Convergence:
         In the engine's units.
     shift : float
         What the deviance has more in the data's units.
+    reml : bool, optional
+        Restricted (True) or ordinary deviance.
     """
     minima = tuple(value + shift for value in verdict.minima)
     message = verdict.message
@@ -104,12 +111,17 @@ def with_minima(verdict: Convergence, shift: float) -> Convergence:
             f"; the lowest of {len(minima)} minima that were seen, deviance "
             f"{minima[0]:.8g}: {word} at {others}"
         )
-    if verdict.is_unbounded:
+    if verdict.is_unbounded or verdict.has_lower_limit:
+        message += "; " if verdict.status == "failed" else "; a local one: "
         message += (
-            "; a local one: fixed and random effects together explain any response of so "
-            "few rows, and the deviance falls without end as variances grow: leave out "
-            "effects, or use reml=True"
+            "fixed and random effects together explain all of the response of so few rows, "
+            "and the deviance "
         )
+    if verdict.is_unbounded:
+        message += "falls without end as variances grow: leave out effects"
+        message += "" if reml else ", or use reml=True"
+    elif verdict.has_lower_limit:
+        message += "is lower in the limit of no residual variance: leave out effects"
     elif verdict.others_may_exist:
         message += "; lower minima may exist: try other starts (start_params)"
     return replace(verdict, minima=minima, message=message)

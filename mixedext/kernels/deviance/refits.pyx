@@ -282,6 +282,12 @@ cdef class _Refit:
             else:
                 self.try_promising(&points[g, 0], value[g])
 
+    cdef void look_at_zero(self) noexcept nogil:
+        """On from no variance at all, where that is lower."""
+        memset(self.other, 0, self.n * sizeof(double))
+        if self.function.value(self.other, False) < self.best - RESTART_GAIN:
+            self.try_start(self.other)
+
     cdef void look_along(
         self,
         const Py_ssize_t[::1] owner,
@@ -421,6 +427,8 @@ def refit_responses(
                         fit.look(points, neighbours, lowest, &value[0], False)
                     else:
                         fit.look(points, neighbours, lowest, &looked[r, 0], True)
+                    if fit.n > 1:  # one is looked along
+                        fit.look_at_zero()
                     fit.look_along(
                         owner, own, sizes, most_looks, &found[0, 0], &starts[0, 0]
                     )

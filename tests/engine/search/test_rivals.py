@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from helpers.paths import RESULTS
+from scipy import optimize
+from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 import mixedext as mx
 from mixedext.engine.fit import fit_design
@@ -253,19 +255,26 @@ def test_effects_that_could_take_all_rows_are_doubtful():
     assert not rivals.may_be_others(more, 16, False, 8.0, np.ones(3), False)
 
 
-def dense_deviance(result, *scales):
-    """By maximum likelihood, standard deviations of the terms ``scales`` times sigma."""
+def dense_deviance(result, *scales, reml=False):
+    """The deviance, standard deviations of the terms ``scales`` times sigma."""
     v = np.eye(int(result.nobs))
     for term, scale in zip(result.model.terms, scales, strict=True):
         z = np.zeros((len(v), term.n_levels, term.k))
         z[np.arange(len(v)), term.codes] = scale * term.z
         z = z.reshape(len(v), -1)
         v += z @ z.T
+    return deviance_of(v, result, reml)
+
+
+def deviance_of(v, result, reml):
+    """The deviance of rows with the covariance sigma^2 v."""
     root = np.linalg.cholesky(v)
     of_all = np.column_stack([result.model.exog, result.model.endog])
-    rest = np.linalg.qr(np.linalg.solve(root, of_all), mode="r")[-1, -1]
+    upper = np.linalg.qr(np.linalg.solve(root, of_all), mode="r").diagonal()
     logs = 2 * np.log(np.diag(root)).sum()
-    return logs + len(v) * (1 + np.log(2 * np.pi * rest**2 / len(v)))
+    logs += 2 * np.log(np.abs(upper[:-1])).sum() if reml else 0.0
+    dof = len(v) - (len(upper) - 1 if reml else 0)
+    return logs + dof * (1 + np.log(2 * np.pi * upper[-1] ** 2 / dof))
 
 
 def of_twelve_rows():
@@ -300,6 +309,81 @@ def test_a_likelihood_without_a_maximum_is_told(bars, which, rank):
     assert "falls without end" in verdict.message
     assert "no maximum" in str(result.report())
     assert not model.fit(reml=True).convergence.is_unbounded  # it has a limit
+
+
+def of_nine_rows(seed):
+    """Three columns, and four levels of two rows and one of three."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame(rng.normal(size=(9, 5)), columns=["y", "x", "z", "w", "v"])
+    return data.assign(g=[0, 0, 0, 1, 1, 2, 2, 3, 3])
+
+
+def restricted_at_ratio(result, ratio, size):
+    """The restricted deviance with effects ``size`` (1 + ratio x) sigma of each level."""
+    data = result.model.data.frame
+    z = np.eye(4)[data["g"]] * (size * (1 + ratio * data["x"].to_numpy()))[:, None]
+    return deviance_of(np.eye(9) + z @ z.T, result, reml=True)
+
+
+def ratio_that_explains(data):
+    """A ratio of slope and intercept with which the levels and X leave no residual."""
+    fixed = np.column_stack([np.ones(9), data[["z", "w", "v"]]])
+
+    def rest(angle):
+        z = np.cos(angle) + np.sin(angle) * data["x"].to_numpy()
+        both = np.hstack([fixed, np.eye(4)[data["g"]] * z[:, None]])
+        minors = [np.linalg.det(np.delete(both, i, axis=0)) * (-1) ** i for i in range(9)]
+        return float(np.array(minors) @ data["y"])
+
+    angles = np.linspace(-1.5, 1.5, 300)
+    values = [rest(a) for a in angles]
+    k = int(np.flatnonzero(np.diff(np.sign(values)))[0])
+    return np.tan(optimize.brentq(rest, angles[k], angles[k + 1], xtol=1e-15))
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("seed", [2, 4, 9])
+def test_a_ratio_of_deviations_that_explains_the_response_is_told(seed):
+    """Four levels and X of rank four leave one of nine rows, and the ratio takes it.
+
+    The restricted deviance falls as 2 (4 - 5) log of the size.
+    """
+    data = of_nine_rows(seed)
+    result = mx.mixedlm("y ~ z + w + v + (x | g)", data).fit()
+    ratio = ratio_that_explains(data)
+    near, far = (restricted_at_ratio(result, ratio, s) for s in (1e3, 1e4))
+    assert far - near == pytest.approx(-2 * np.log(10), abs=0.1)
+    verdict = result.convergence
+    assert verdict.is_unbounded
+    assert verdict.message.endswith(
+        "falls without end as variances grow: leave out effects"
+    )
+
+
+@pytest.mark.formula_engine
+def test_a_search_that_runs_off_says_why():
+    model = mx.mixedlm("y ~ z + w + v + (x | g)", of_nine_rows(0))
+    with pytest.warns(ConvergenceWarning, match="falls without end as variances grow"):
+        verdict = model.fit().convergence
+    assert verdict.status == "failed"
+    assert verdict.is_unbounded
+    assert "a local one" not in verdict.message
+
+
+@pytest.mark.formula_engine
+def test_a_lower_limit_of_no_residual_is_told():
+    model = mx.mixedlm("y ~ x + z + w + v + (1 | triple) + (1 | cell)", of_twelve_rows())
+    result = model.fit()
+    verdict = result.convergence
+    assert verdict.has_lower_limit
+    assert not verdict.is_unbounded
+    assert "lower in the limit of no residual variance" in verdict.message
+    assert "no residual variance" in str(result.report())
+    # at a ratio of standard deviations of 5.65; arithmetic of fifty digits: 25.4329383
+    limit = dense_deviance(result, 5.652242e4, 1e4, reml=True)
+    assert limit == pytest.approx(25.43294, abs=1e-4)
+    assert result.deviance == pytest.approx(dense_deviance(result, 0, 0, reml=True))
+    assert result.deviance > limit + 2
 
 
 def test_effects_as_many_as_rows_that_leave_a_residual_are_bounded():
