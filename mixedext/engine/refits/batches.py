@@ -253,6 +253,7 @@ class _Batch(_OneByOne):
                 others=others.starts,
                 thorough=others.always,
                 lowest=others.lowest,
+                reach=others.reach,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
                 **({"points": others.points, "neighbours": others.neighbours} | shared),

@@ -113,6 +113,7 @@ class DeletionLoop:
                 points=others.points.reshape(-1, n_theta),
                 neighbours=others.neighbours,
                 lowest=others.lowest,
+                reach=others.reach,
                 **vars(others.axes),
                 most_looks=MOST_LOOKS,
                 within=np.empty((0, n_theta)),

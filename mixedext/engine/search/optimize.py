@@ -39,7 +39,6 @@ from mixedext.limits import (
     DISTINCT_MINIMA,
     LEAST_RESIDUAL,
     NOISE_ACCEPTED,
-    PROMISING,
     RESTART_GAIN,
     ROUNDED,
     RUNAWAY,
@@ -313,7 +312,7 @@ class _Minima:
         """Searches from the lowest points of those that are looked at."""
         values = look(self.search, others.points)
         for number in promising_points(values, others.neighbours, others.lowest):
-            if values[number] < self.best.deviance + PROMISING:
+            if values[number] < self.best.deviance + others.reach:
                 self.search_from(others.points[number], "grid")
         if self.objective.n_theta > 1:  # one is looked along
             zero = np.zeros((1, self.objective.n_theta))
@@ -324,7 +323,7 @@ class _Minima:
         start = self._within() if others.within else None
         if start is not None:
             (value,) = look(self.search, start[None])
-            if value < self.best.deviance + PROMISING:
+            if value < self.best.deviance + others.reach:
                 self.search_from(start, "within")
 
     def far_out(self, others):
@@ -341,8 +340,7 @@ class _Minima:
         own = self.best.theta
         if self._falls(others.far) or self._falls(_along(own, RUNAWAY)):
             return True, False
-        order = np.argsort(look(self.search, others.outside))
-        for start in others.outside[order[: others.lowest]]:
+        for start in others.outside[np.argsort(look(self.search, others.outside))]:
             end = self._without_residual(start)
             if end is not None:
                 falls = self._falls(_along(end))

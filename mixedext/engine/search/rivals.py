@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from mixedext.engine.rows.design import Design
-from mixedext.limits import LEVEL_RANK, NEARLY_EXPLAINED, RUNAWAY
+from mixedext.limits import LEVEL_RANK, NEARLY_EXPLAINED, PROMISING, RUNAWAY
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -32,9 +32,10 @@ __all__ = [
     "promising_points",
 ]
 
-# Rows up to which the deviance of two and of more parameters is looked at all over, and
-# along each standard deviation from the minimum that was found; beyond, the cost would
-# show, and so many rows have not been seen to leave several minima that the moments miss.
+# Rows up to which the deviance of two and of more intercepts is looked at all over, with
+# slopes as of two, and along each standard deviation from the minimum that was found;
+# beyond, the cost would show, and so many rows have not been seen to leave several minima
+# that the moments miss.
 FEW_ROWS, MANY_ROWS = {2: 2000, 3: 100}, 10_000
 # The latter where the rows themselves are used in every evaluation.
 MANY_ROWS_USED = 1000
@@ -46,7 +47,7 @@ SIZES = {2: 6, 3: 4}
 # Of one correlated intercept and slope most minima lie at correlations of one, in narrow
 # valleys of one ratio of the two: so many directions, as many sizes of both up to the
 # largest, and as many of each standard deviation without correlation.
-DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 5, 0.3, 100.0, 7
+DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 8, 0.3, 100.0, 7
 # More of both have no grid, but so many points at random, each with so many neighbours.
 SCATTERED, NEAREST = 64, 6
 # With few rows, slopes or more than two terms so many of the lowest points are started from
@@ -105,6 +106,8 @@ class OtherStarts:
         Standard deviations along which it is looked at from the minimum found.
     lowest : int
         Of the points, the lowest so many are started from in any case.
+    reach : float
+        Points at which the deviance exceeds the lowest minimum by less are started from.
     within : bool
         Whether also to start from the moments about the fixed effects within levels.
     takes_all : bool
@@ -123,6 +126,7 @@ class OtherStarts:
     neighbours: np.ndarray
     axes: Axes
     lowest: int
+    reach: float
     within: bool
     takes_all: bool
     far: np.ndarray
@@ -149,6 +153,7 @@ def _others(
     points=None,
     axes=None,
     lowest=1,
+    reach=PROMISING,
     within=False,
     takes_all=False,
     far=None,
@@ -160,7 +165,7 @@ def _others(
     axes = _no_axes(n_theta) if axes is None else axes
     far = np.empty((2, 0, n_theta)) if far is None else far
     outside = np.empty((0, n_theta)) if outside is None else outside
-    rules = always, points, neighbours, axes, lowest, within, takes_all
+    rules = always, points, neighbours, axes, lowest, reach, within, takes_all
     return OtherStarts(starts, *rules, far, outside)
 
 
@@ -184,16 +189,20 @@ def other_starts(design: Design) -> OtherStarts:
     if nobs > (MANY_ROWS if design.rows is None else MANY_ROWS_USED):
         only = n_theta == 1 and design.rows is None
         return _others(n_theta, starts, always, axes=_ZERO if only else None)
-    few, smallest = nobs <= FEW_ROWS[min(max(n_theta, 2), 3)], tuple(_smallest(design))
+    intercepts = n_theta == len(design.blocks.factors)
+    few = nobs <= FEW_ROWS[min(max(n_theta, 2), 3) if intercepts else 2]
+    smallest = tuple(_smallest(design))
     points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
     axes = _axes(structures, smallest)
-    intercepts = n_theta == len(design.blocks.factors)
     lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
     takes_all = few and n_theta > 2 and _takes_all(design.blocks)
     far = _far_out(design, axes)
-    outside = None if far is None else _outside(identity, points)
-    rules = points, axes, lowest, within, takes_all, far, outside
+    known = points if nobs <= FEW_ROWS[3] else None
+    outside = None if far is None else _outside(identity, known)
+    # rows of slopes stand for themselves: between two minima lies more, the more there are
+    reach = PROMISING if intercepts else PROMISING * max(1.0, nobs / FEW_ROWS[3])
+    rules = points, axes, lowest, reach, within, takes_all, far, outside
     return _others(n_theta, starts, always, *rules)
 
 

@@ -23,7 +23,6 @@ cdef double DECREMENT_ACCEPTED = limits.DECREMENT_ACCEPTED
 cdef double SHARE_ACCEPTED = limits.SHARE_ACCEPTED
 cdef double NOISE_ACCEPTED = limits.NOISE_ACCEPTED
 cdef double RESTART_GAIN = limits.RESTART_GAIN, LEAST_RESIDUAL = limits.LEAST_RESIDUAL
-cdef double PROMISING = limits.PROMISING
 
 
 cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
@@ -206,12 +205,16 @@ cdef class _Refit:
     cdef Py_ssize_t n, max_iterations
     cdef double best, smallest            # deviance, and smallest singular value, there
     cdef double residual                  # y'P0 y there
+    cdef double reach                     # by which a start may exceed it
     cdef bint good, stands                # a minimum; the function stands at the point
     cdef double[:, ::1] buffer
     cdef double* point
     cdef double* other
 
-    def __cinit__(self, Profiled function, term_start, inverse, Py_ssize_t max_iterations):
+    def __cinit__(
+        self, Profiled function, term_start, inverse, Py_ssize_t max_iterations, double reach
+    ):
+        self.reach = reach
         self.function, self.n = function, function.n_theta
         self.search = Newton(function, keep_log=False)
         self.terms = _Terms(function, term_start, inverse)
@@ -332,7 +335,7 @@ cdef class _Refit:
         return True
 
     cdef void try_promising(self, const double* start, double value) noexcept nogil:
-        if value < self.best + PROMISING:
+        if value < self.best + self.reach:
             self.try_start(start)
 
     cdef void leave_boundary(self) noexcept nogil:
@@ -369,6 +372,7 @@ def refit_responses(
     const double[:, ::1] points,          # in: (G, n_theta) where to look, or none
     const Py_ssize_t[:, ::1] neighbours,  # in: (G, N) their neighbours, or -1
     Py_ssize_t lowest,                    # in: points that are started from anyway
+    double reach,                         # in: by which one may exceed the minimum
     const Py_ssize_t[::1] owner,          # in: (n_theta,) of ``rivals.Axes``
     const Py_ssize_t[::1] own,            # in: (A,)
     const double[:, ::1] sizes,           # in: (A, M)
@@ -396,7 +400,7 @@ def refit_responses(
                                           #      Q'V0^-1 Q, lower triangular
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
-    cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations)
+    cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations, reach)
     cdef Py_ssize_t r, i, n_values, n_derivatives
     cdef bint looks = sizes.shape[0] > 0, alone
     cdef double[::1] value = np.empty(max(points.shape[0], 1))

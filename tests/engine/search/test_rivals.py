@@ -24,9 +24,13 @@ DATA = RESULTS / "data"
 
 GASOLINE = "lgaspcar ~ lincomep + lrpmg + lcarpcap + (1 | country) + (1 | year)"
 CIGAR = "price ~ pimin + (1 | state) + (1 | year)"
+FATALITIES = "unemp ~ beertax + (beertax | state)"
+HEDONIC = "log_dis ~ indus + (indus | rad)"
+SLOPE = "y ~ x + x0 + x1 + (x | g)"
 # File, formula, REML; deviance, theta (None: not pinned) and the higher minimum.
-# Panels: plm and Ecdat (R); lme4 1.1-31 from the theta given; the others by the dense
-# deviance from 20 random starts.
+# Panels: plm, Ecdat and AER (R); lme4 1.1-31 from the theta given, or its objective there
+# (of the fatalities it ends at the higher minimum); the others by the dense deviance from
+# 20 random starts.
 MINIMA = [
     ("gasoline", GASOLINE, True, -2 * 279.0734004, [4.5681, 1.1747], -2 * 272.8411),
     ("gasoline", GASOLINE, False, -2 * 287.7548073, [4.3990, 1.1561], -2 * 282.4769),
@@ -34,6 +38,18 @@ MINIMA = [
     ("cigar", CIGAR, False, 2 * 4208.0531839, [0.8947, 4.1769], 2 * 4233.4471),
     ("intercept_26_rows", "y ~ x0 + (1 | g)", False, 74.758646, [1.0897], 75.041879),
     ("slope_12_rows", "y ~ x + (x | g)", False, 36.740402, [0.0, 0.0, 0.0], 36.787516),
+    ("slope_35_rows", "y ~ x + (x | g)", False, 116.037175, [0.0, 0.0, 0.0], 116.037294),
+    ("slope_36_rows", SLOPE, True, 182.661371, [13.4225, -2.4696, 0.19001], 185.729779),
+    (
+        "fatalities",
+        FATALITIES,
+        False,
+        1407.1673578,
+        [10.4455, -36.5397, 30.1786],
+        1426.24364,
+    ),
+    ("fatalities", FATALITIES, True, 1399.0869937, [10.6481, -37.3553, 31.0292], 1425.1587),
+    ("hedonic", HEDONIC, False, 174.9602353, [1.2913, -0.2449, 0.0], 175.3447456),
 ]
 
 
