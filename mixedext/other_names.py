@@ -11,12 +11,14 @@ from collections.abc import Iterable, Mapping
 from mixedext.arguments import did_you_mean
 
 __all__ = [
+    "ARGUMENTS_OF",
     "COVARIANCES",
     "FIT_ARGUMENTS",
     "MODEL_ARGUMENTS",
     "ON_GENERALIZED_RESULTS",
     "ON_MEANS",
     "ON_RESULTS",
+    "OTHER_ARGUMENTS",
     "OTHER_MODELS",
     "RESIDUAL_OBJECTS",
     "R_FUNCTIONS",
@@ -321,6 +323,114 @@ COVARIANCES: Mapping[str, str] = {
     "crv3": "write cov_type='CR3'",
     "jackknife": "write cov_type='CR3'",
     "model": "write cov_type='nonrobust', or leave it out",
+}
+
+#: Arguments of other programs' functions, without capitals, dots and underscores, and the
+#: arguments that stand for them; the first that a function has.
+OTHER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("nsim", "nboot", "nrep", "nreps", "nsims", "reps", "r", "b"), ("n",)),
+    **dict.fromkeys(("seed", "randomstate", "randomseed"), ("rng",)),
+    **dict.fromkeys(("ddf", "ddfm", "lmerdf", "df", "dfmethods"), ("df_method",)),
+    **dict.fromkeys(("typ", "ss"), ("type",)),
+    **dict.fromkeys(("conflevel", "confidence", "confidencelevel", "ci"), ("level",)),
+    **dict.fromkeys(("parallel", "ncpus", "ncores", "cores", "njobs"), ("n_jobs",)),
+    **dict.fromkeys(("fun", "func", "usefun"), ("statistic",)),
+    **dict.fromkeys(("parm", "which", "pars", "prof"), ("cols", "parameters")),
+    "allownewlevels": ("new_levels",),
+    "axes": ("ax",),
+    "groups": ("group", "by"),
+    "method": ("adjust", "df_method", "kind"),
+    "ml": ("reml", "refit"),
+    "newdata": ("data", "exog"),
+    "padjust": ("adjust",),
+    "popsize": ("n",),
+    "re": ("conditional",),
+    "reml": ("refit",),
+    "variable": ("var", "x"),
+    "x": ("by",),
+}
+
+_BY_FORM = (
+    "conditional=False predicts population means (re.form=NA), conditional=True with "
+    "random effects (re.form=NULL)"
+)
+_LIMITS_OF_MEANS = "get_prediction(data).summary_frame() has standard errors and limits"
+_OF_PREDICTION: Mapping[str, str] = {
+    "data": "the new data stand first: predict(data)",
+    "newdata": "the new data stand first: predict(data)",
+    **dict.fromkeys(("reform", "reformula", "reformnew", "randomonly", "level"), _BY_FORM),
+    **dict.fromkeys(("sefit", "se", "interval", "alpha"), _LIMITS_OF_MEANS),
+    "allownewlevels": "write new_levels='zero'",
+    "type": "of linear models link and response are one, leave it out; of generalized ones "
+    "write which='mean' or which='linear'",
+}
+_COMPARISONS = "comparisons are .emmeans(factor).pairs(adjust='tukey')"
+_OWN_TEST = (
+    "it is the likelihood-ratio test; F tests are .anova(), .compare_kr_test(smaller) and "
+    ".compare_satterthwaite_test(smaller)"
+)
+
+#: The same of functions by name, with what to write.
+ARGUMENTS_OF: Mapping[str, Mapping[str, str]] = {
+    "predict": _OF_PREDICTION,
+    "get_prediction": {
+        **_OF_PREDICTION,
+        **dict.fromkeys(("sefit", "se", "interval"), "summary_frame() of it has both"),
+        **dict.fromkeys(("alpha", "level"), "write summary_frame(alpha=...) of it"),
+    },
+    "anova": {
+        "test": "mx.anova has the likelihood-ratio test, .anova(df_method=...) F tests",
+        "reml": "write refit=False to leave fits by REML as they are",
+    },
+    "compare_lr_test": {"test": _OWN_TEST},
+    "conf_int": {
+        "exponentiate": "np.exp(...) of the limits, or .tidy(exponentiate=True)",
+        "parm": "take rows of the limits: .conf_int().loc[['x']]",
+        "parameters": "take rows of the limits: .conf_int().loc[['x']]",
+        "oldnames": "leave it out",
+        "boottype": "write interval='percentile' with method='bootstrap'",
+        "nsim": "write n= with method='bootstrap'",
+        "seed": "write rng= with method='bootstrap'",
+    },
+    "drop1": {"scope": "it drops each term that may be; .update(formula) drops one"},
+    "step": {
+        "direction": "it goes backward, from the larger model",
+        "scope": "write keep=, terms that are not to be dropped",
+    },
+    "emmeans": {
+        **dict.fromkeys(("adjust", "contr", "pairwise", "interaction"), _COMPARISONS),
+        "mode": "write df_method=",
+        "regrid": "write type='response'",
+        "transform": "write type='response'",
+        "var": "slopes are .emtrends(specs, var)",
+        "covreduce": "write at={'x': [...]}",
+    },
+    "lm_list": {"family": "the regressions are linear ones; leave it out"},
+    "plot_fitted": {"by": "write group="},
+    "ranef": {
+        "condvar": ".ranef_cov() has the conditional variances",
+        "postvar": ".ranef_cov() has the conditional variances",
+        "whichel": "write group=",
+    },
+    "residuals": {
+        "type": "write kind=; of linear models also scale='pearson'",
+        "scaled": "write scale='pearson'",
+        "level": "write kind='conditional' or kind='marginal'",
+    },
+    "simulate": {
+        "newdata": ".predict(data) has means; mx.simulate(formula, data, ...) draws for a "
+        "design",
+        "reform": "write conditional=True to keep the random effects",
+        "useu": "write conditional=True to keep the random effects",
+    },
+    "summary": {
+        "correlation": ".cov_params() has the covariances of the coefficients",
+        "corr": ".cov_params() has the covariances of the coefficients",
+        "exponentiate": "write .tidy(exponentiate=True)",
+        "test": "write df_method=, in summary or in fit",
+        "level": "write alpha=",
+        "conflevel": "write alpha=",
+    },
 }
 
 #: R's functions in formulas.

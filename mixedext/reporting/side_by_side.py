@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.calls import answering
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
 from mixedext.inference.diagnostics.generalized_shares import (
@@ -122,6 +123,7 @@ class SummaryTable:
         return table
 
 
+@answering
 def summary_table(
     results: Any,
     names: Sequence[str] | None = None,
