@@ -32,6 +32,17 @@ def names():
     data["sex"] = np.where(odd, "m", "f")
     data["text"] = data["Reaction"].astype(str)
     data["sold"] = data["Days"].astype(str) + " ms"
+    data["comma"] = data["text"].str.replace(".", ",")
+    data["thousands"] = (1e5 * data["Reaction"]).map("{:,.0f}".format)
+    data["percent"] = data["Days"].map("{:.0f}%".format)
+    data["gap"] = data["text"].where(data["Days"] > 0, "n/a")
+    data["both"] = data["Days"].astype(object).where(data["Days"] > 0, "NA")
+    data["slip"] = data["text"].where(data["Days"] > 0, "12..5")
+    data["blank"] = data["sex"] + np.where(data["Days"] > 0, "", " ")
+    data["capital"] = data["sex"].where(data["Days"] > 0, data["sex"].str.upper())
+    data["lacking"] = data["sex"].where(data["Days"] > 0, "NA")
+    data["single"] = "a"
+    data["list"] = [[day] for day in data["Days"]]
     data["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(data["Days"], "D")
     data["slept"] = pd.to_timedelta(data["Days"], "D")
     data["one"] = 1.0
@@ -136,7 +147,25 @@ FORMULAS = [
     # what columns hold
     ("fit('text ~ Days + (1 | Subject)')", "text (", "pd.to_numeric"),
     ("fit('sold ~ Days + (1 | Subject)')", "'0.0 ms' is no number", "pd.to_numeric"),
-    ("fit('sex ~ Days + (1 | Subject)')", "2 values", "logistic"),
+    ("fit('sex ~ Days + (1 | Subject)')", "2 values", "glmm(formula, data, family="),
+    ("fit('comma ~ Days + (1 | Subject)')", "decimal comma", "decimal=','"),
+    ("fit('Reaction ~ comma + (1 | Subject)')", "'comma'", "decimal=','"),
+    ("fit('Reaction ~ thousands + (1 | Subject)')", "'thousands'", "thousands=','"),
+    ("fit('Reaction ~ percent + (1 | Subject)')", "'percent'", ".str.rstrip('% ')"),
+    ("fit('gap ~ Days + (1 | Subject)')", "'n/a' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ gap + (1 | Subject)')", "'n/a' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ both + (1 | Subject)')", "'NA' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ slip + (1 | Subject)')", "'12..5' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ Days + (slip | Subject)')", "'12..5'", "pd.to_numeric"),
+    ("fit('Reaction ~ blank + (1 | Subject)')", "'blank'", ".str.strip()"),
+    ("fit('Reaction ~ Days + (1 | Subject) + (1 | blank)')", "'blank'", ".str.strip()"),
+    ("fit('Reaction ~ Days', groups='capital')", "'capital'", ".str.lower()"),
+    ("fit('Reaction ~ capital + (1 | Subject)')", "'capital'", ".str.lower()"),
+    ("fit('Reaction ~ lacking + (1 | Subject)')", "'NA'", "replace('NA', np.nan)"),
+    ("fit('Reaction ~ Days + (1 | lacking)')", "'NA'", "replace('NA', np.nan)"),
+    ("fit('Reaction ~ single + (1 | Subject)')", "one value", "leave it out"),
+    ("fit('Reaction ~ list + (1 | Subject)')", "'list' holds a list", "explode"),
+    ("fit('Reaction ~ Days + (1 | list)')", "'list' holds a list", "explode"),
     ("fit('Reaction ~ text + (1 | Subject)')", "'text' holds text", "pd.to_numeric"),
     ("fit('Reaction ~ Days + (text | Subject)')", "'text' holds text", "pd.to_numeric"),
     ("fit('Reaction ~ when + (1 | Subject)')", "'when' holds dates", ".dt.days"),
@@ -235,6 +264,30 @@ RESULTS = [
     ("result.predict({'Sex': ['m'], 'Days': [1]})", "sex", "'Sex'"),
     ("result.predict({'sex': ['m']})", "Days", "their columns are: sex"),
     ("result.predict({'sex': ['m'], 'Days': ['a']})", "numeric in the fit", "Days holds"),
+    # arguments of other programs' methods
+    ("result.predict(newdata=data)", "newdata", "predict(data)"),
+    ("result.predict(data, re_form=None)", "re_form", "conditional=False"),
+    ("result.predict(data, se_fit=True)", "se_fit", "get_prediction(data)"),
+    ("result.predict(data, allow_new_levels=True)", "allow_new_levels", "'zero'"),
+    ("result.get_prediction(data, interval='prediction')", "interval", "summary_frame"),
+    ("result.simulate(nsim=10)", "nsim", "n="),
+    ("result.bootstrap_parametric(10, seed=1)", "seed", "rng="),
+    ("result.ranef(condVar=True)", "condVar", ".ranef_cov()"),
+    ("result.anova(ddf='Kenward-Roger')", "ddf", "df_method="),
+    ("result.anova(typ=3)", "typ", "type="),
+    ("result.summary(correlation=True)", "correlation", ".cov_params()"),
+    ("result.summary(ddf='lme4')", "ddf", "df_method="),
+    ("result.residuals(type='pearson')", "type", "scale='pearson'"),
+    ("result.emmeans('sex', adjust='tukey')", "adjust", "pairs(adjust='tukey')"),
+    ("result.emmeans('sex', lmer_df='satterthwaite')", "lmer_df", "df_method="),
+    ("means.pairs('tukey')", "by position", "by name"),
+    ("result.drop1(scope='sex:Days')", "scope", ".update(formula)"),
+    ("result.step(direction='forward')", "direction", "backward"),
+    ("result.conf_int(parm='Days')", "parm", ".loc[["),
+    ("result.conf_int(method='bootstrap', nsim=50)", "nsim", "n="),
+    ("mx.anova(result, smaller, test='Chisq')", "test", "likelihood-ratio"),
+    ("mx.power(result, 'Days', nsim=10)", "nsim", "n="),
+    ("mx.lm_list('Reaction ~ Days | Subject', data, family='poisson')", "family", "linear"),
     # means and contrasts
     ("result.emmeans('Days').pairs()", "two estimates", "at="),
     ("result.emmeans('sexx')", "'sexx'", "'sex'"),

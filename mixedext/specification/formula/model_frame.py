@@ -44,8 +44,12 @@ from mixedext.specification.formula.bar_terms import (
     group_term,
     relationships,
 )
-from mixedext.specification.formula.bars import names_in, split_formula
-from mixedext.specification.formula.column_kinds import check_kinds, check_response
+from mixedext.specification.formula.bars import names_in, plain_name, split_formula
+from mixedext.specification.formula.column_kinds import (
+    check_kinds,
+    check_response,
+    warn_of_labels,
+)
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
@@ -230,7 +234,10 @@ def model_frame(
     used.settle(keep, all_categories)
     engine = FormulaEngine(used, namespace, all_columns)
     texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
-    check_kinds(used, [*texts, *vc_formula.values()], engine.manager.engine)
+    factors = {plain_name(factor) for bar in split.bars for factor in bar.factors}
+    check_kinds(used, [*texts, *vc_formula.values()], engine.manager.engine, factors)
+    if "groups" in arrays:
+        warn_of_labels(group_name, arrays["groups"])
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
