@@ -22,6 +22,7 @@ __all__ = [
     "OTHER_MODELS",
     "RESIDUAL_OBJECTS",
     "R_FUNCTIONS",
+    "R_WORDS",
     "no_model_attribute",
     "no_public_name",
     "no_result",
@@ -244,6 +245,7 @@ _OF_FIT = "it is an argument of fit: mixedlm(formula, data).fit({})"
 MODEL_ARGUMENTS: Mapping[str, str] = {
     "ML": _OF_FIT.format("reml=False"),
     "REML": _OF_FIT.format("reml=False"),
+    "contrasts": "write them in the formula: C(x, Sum), C(x, Treatment('level'))",
     "control": "the search needs no settings",
     "cor": "write residual='ar1(visit | g)'",
     "cor_struct": "write residual='ar1(visit | g)'",
@@ -259,6 +261,9 @@ MODEL_ARGUMENTS: Mapping[str, str] = {
     "family": "the response of mixedlm is Gaussian: write glmm(formula, data, family=...)",
     "group": "write groups='g', or the term (1 | g) in the formula",
     "maxiter": _OF_FIT.format("maxiter=..."),
+    "nAGQ": "the likelihood of mixedlm is exact; quadrature is glmm(...).fit(n_agq=7)",
+    "start": _OF_FIT.format("start_params=..."),
+    "verbose": "the search needs no settings",
     "method": "it is an argument of fit; REML is the default, fit(reml=False) is ML",
     "na_action": "write missing='drop' to leave out rows with missing values",
     "random": "write random terms in the formula: (1 | g) for ~ 1 | g",
@@ -459,6 +464,16 @@ R_FUNCTIONS: Mapping[str, str] = {
     "relevel": "write C(x, Treatment('level'))",
     "s": "write cr(x, df=3), a natural spline",
     "strata": "write C(x), or (1 | x) for a random effect",
+}
+
+#: R's words in formulas.
+R_WORDS: Mapping[str, str] = {
+    "FALSE": "False",
+    "Inf": "np.inf",
+    "NA": "np.nan",
+    "NULL": "None",
+    "TRUE": "True",
+    "pi": "np.pi",
 }
 
 

@@ -63,6 +63,7 @@ def check_kinds(
     texts: Iterable[str],
     engine: str,
     groups: Iterable[str] = (),
+    whole: bool = True,
 ) -> None:
     """Refuse or warn of columns that stand by themselves and are no numbers or categories.
 
@@ -76,6 +77,8 @@ def check_kinds(
         Formula engine; formulaic makes no categories of dates.
     groups : iterable of str, optional
         Names of those that hold labels of groups.
+    whole : bool, optional
+        Whether these are all rows; of a part of them categories are told by all.
 
     Raises
     ------
@@ -90,6 +93,8 @@ def check_kinds(
         capitals alone.
     """
     odd = {n: c for n, c in columns.items() if _kind(c.dtype) not in "iufb"}
+    if not whole:
+        odd = {n: c for n, c in odd.items() if not _is_categorical(c)}
     if not odd:
         return
     groups = set(groups)
@@ -144,27 +149,21 @@ def _kind(dtype):
     return getattr(dtype, "kind", "O")
 
 
-def warn_of_categories(name: Any, values: Any, whole: bool = True) -> None:
-    """Warn if a column that becomes categories holds what is hardly meant to be some.
+def _is_categorical(column):
+    return isinstance(column.dtype, pd.CategoricalDtype)
 
-    Parameters
-    ----------
-    name : object
-        Of the column.
-    values : array_like
-        Its values.
-    whole : bool, optional
-        Whether these are all, so that one category is all there is.
-    """
+
+def warn_of_categories(name: Any, values: Any) -> None:
+    """Warn if a column that becomes categories holds what is hardly meant to be some."""
     series = pd.Series(values)
-    categorical = isinstance(series.dtype, pd.CategoricalDtype)
+    categorical = _is_categorical(series)
     text = not categorical and _kind(series.dtype) == "O"
     labels = series.dropna().unique() if text or categorical else []
     wrong = fault_of_numbers(name, labels) if text else ""
     if wrong or (text and _are_numbers(series)) or _kind(series.dtype) == "M":
         said = f"holds {described(series)}, which become categories; "
         said += wrong or _cure(name, series)
-    elif whole and len(labels) == 1:
+    elif len(labels) == 1:
         said = f"has one value among the rows used, {labels[0]!r}: leave it out"
     else:
         said = fault_of_labels(name, labels)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mixedext.arguments import did_you_mean
-from mixedext.other_names import R_FUNCTIONS
+from mixedext.other_names import R_FUNCTIONS, R_WORDS
 from mixedext.specification.data.columns import known_columns
 from mixedext.specification.formula.transforms import RESERVED
 
@@ -60,6 +60,9 @@ def cure_of_formula(
     levels = [str(name) for name in index_names(data)]
     found = (
         _dollar(formula)
+        or _raw_powers(formula)
+        or _stata(formula, unknown)
+        or _r_word(unknown)
         or _backticks(formula, unknown, columns)
         or _r_function(formula, unknown, reason)
         or _r_operator(formula)
@@ -151,6 +154,26 @@ def _r_function(text, unknown, reason):
             cure = re.sub(r"\bx\b", called[1], cure)
         return f"; {name}(...) is R's, {cure}"
     return ""
+
+
+def _raw_powers(text):
+    found = re.search(r"\bpoly\(\s*([^(),]+?)\s*,[^()]*\b(?:raw|simple)\s*=", text)
+    if found is None:
+        return ""
+    return f"; poly(x, degree) is orthogonal; raw powers are {found[1]} + I({found[1]}**2)"
+
+
+def _stata(text, unknown):
+    found = re.search(r"(?<![\w.])(i|c)\.([^\W\d]\w*)", text)
+    if found is None or found[1] not in unknown:
+        return ""
+    meant = f"C({found[2]})" if found[1] == "i" else found[2]
+    return f"; {found[0]} is Stata's, write {meant}"
+
+
+def _r_word(unknown):
+    found = next((name for name in unknown if name in R_WORDS), None)
+    return f"; {found} is R's, write {R_WORDS[found]}" if found else ""
 
 
 def _r_operator(text):

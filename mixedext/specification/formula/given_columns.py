@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") 
         raise FormulaError(
             f"{given}{value!r} is not a column of the data; there are: "
             f"{known_columns(data.columns, data.index.names)}"
-            f"{did_you_mean(value, [*data.columns, *data.index.names])}"
+            + (
+                _expression(value, data, what)
+                or did_you_mean(value, [*data.columns, *data.index.names])
+            )
         )
     value = as_pandas(value, data.index)
     if isinstance(value, pd.Series | pd.Index | pd.Categorical):
@@ -78,3 +82,15 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") 
         )
     warn_if_reordered(array, data.index, what)
     return array
+
+
+def _expression(text, data, what):
+    """What to write for an expression of columns in place of a name; may be empty."""
+    names = [str(name) for name in data.columns if str(name).isidentifier()]
+    within = rf"(?<![\w.])(?:{'|'.join(map(re.escape, names))})(?![\w(])"
+    if text.isidentifier() or not names or not re.search(within, text):
+        return ""
+    if what == "offset":
+        return f"; an expression stands in the formula: offset({text})"
+    values = re.sub(within, lambda found: f"data[{found[0]!r}]", text)
+    return f"; an expression is given by its values: {what}={values}"

@@ -46,6 +46,7 @@ from mixedext.specification.formula.bar_terms import (
 )
 from mixedext.specification.formula.bars import names_in, plain_name, split_formula
 from mixedext.specification.formula.column_kinds import (
+    bare_names,
     check_kinds,
     check_response,
     warn_of_labels,
@@ -213,6 +214,7 @@ def model_frame(
             residual, variance, lambda v, *what: column_or_array(v, frame, *what), known
         )
     group_name = _group_name(groups)
+    _check_response_apart(split, frame, group_name if "groups" in arrays else None, stated)
     vc_formula = {n: right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
@@ -235,8 +237,9 @@ def model_frame(
     engine = FormulaEngine(used, namespace, all_columns)
     texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
     factors = {plain_name(factor) for bar in split.bars for factor in bar.factors}
-    check_kinds(used, [*texts, *vc_formula.values()], engine.manager.engine, factors)
-    if "groups" in arrays:
+    texts += vc_formula.values()
+    check_kinds(used, texts, engine.manager.engine, factors, whole=not all_categories)
+    if "groups" in arrays and not all_categories:
         warn_of_labels(group_name, arrays["groups"])
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
@@ -341,10 +344,41 @@ def _empties(used, finite):
     return False
 
 
+def _check_response_apart(split, frame, group, stated):
+    """Refuse a response that is a column, and has a place among what explains it, too."""
+    name = plain_name(split.response)
+    if name not in map(str, frame.columns):
+        return
+    texts = {"the fixed effects": split.fixed}
+    texts |= {bar.label: bar.columns for bar in split.bars}
+    places = [place for place, text in texts.items() if name in bare_names(text)]
+    factors = {bar.label: map(plain_name, bar.factors) for bar in split.bars}
+    places += [label for label, names in factors.items() if name in names]
+    if group is not None and name == str(group):
+        places.append("groups=")
+    if stated is not None and name in (what for what, _ in stated.named()):
+        places.append("the residual structure")
+    if places:
+        raise FormulaError(
+            f"the response {name!r} stands in {places[0]}, too, as if it could explain "
+            "itself; leave it out there"
+        )
+
+
 def subset_rows(frame, subset):
     """The rows that ``subset`` names, as ``data.loc`` takes them."""
     if is_foreign(subset):  # it has no row labels
         subset = as_pandas(subset).to_numpy()
+    values = np.asarray(subset) if np.ndim(subset) == 1 else np.zeros(0)
+    numbers = values.dtype.kind in "iuf" and len(values) == len(frame) > 2
+    column = isinstance(subset, pd.Series) and subset.index.equals(frame.index)
+    if numbers and (
+        np.isin(values, (0, 1)).all() or (column and subset.duplicated().any())
+    ):
+        raise ValueError(
+            "subset= holds a number for each row of data, which name no rows; write a "
+            "condition, as in subset=data['x'] > 0 or data['x'] == 1"
+        )
     try:
         rows = frame.loc[subset]
     except (IndexError, KeyError, TypeError, ValueError) as error:
