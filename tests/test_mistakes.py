@@ -42,6 +42,9 @@ def names():
     data["capital"] = data["sex"].where(data["Days"] > 0, data["sex"].str.upper())
     data["lacking"] = data["sex"].where(data["Days"] > 0, "NA")
     data["single"] = "a"
+    data["yes"] = (np.arange(180) % 7 < 3).astype(int)
+    data["twelve"] = 1 + data["yes"]
+    data["count"] = np.arange(180) % 5
     data["list"] = [[day] for day in data["Days"]]
     data["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(data["Days"], "D")
     data["slept"] = pd.to_timedelta(data["Days"], "D")
@@ -63,6 +66,8 @@ def names():
         "means": result.emmeans("sex"),
         "fewer": mx.mixedlm("Reaction ~ Days + (Days | Subject)", data.head(170)).fit(),
         "fit": lambda formula, **more: mx.mixedlm(formula, data, **more),
+        "glmm": lambda formula, family, **more: mx.glmm(formula, data, family, **more),
+        "yes": mx.glmm("yes ~ Days + (1 | Subject)", data, "binomial"),
     }
 
 
@@ -200,6 +205,28 @@ FORMULAS = [
     ("fit('Reaction ~ Days + (1 | one)')", "1 level", "Leave the term out"),
     ("fit('Reaction ~ Days + offset(o) + (1 | Subject)')", "offset(o)", "columns are"),
 ]
+GENERALIZED = [
+    ("glmm('yes ~ Days + (1 | Subject)', 'logit')", "is a link", "'binomial(logit)'"),
+    ("glmm('count ~ Days + (1 | Subject)', 'log')", "is a link", "(log)'"),
+    ("glmm('comma ~ Days + (1 | Subject)', 'gamma')", "takes numbers", "decimal=','"),
+    ("glmm('blank ~ Days + (1 | Subject)', 'binomial')", "'f '", ".str.strip()"),
+    ("glmm('lacking ~ Days + (1 | Subject)', 'binomial')", "'NA'", "np.nan"),
+    ("glmm('twelve ~ Days + (1 | Subject)', 'binomial')", "1 and 2", "I(y == 2)"),
+    ("glmm('count | trials(10) ~ Days + (1 | Subject)', 'binomial')", "trials", "cbind("),
+    ("glmm('[yes, count] ~ Days + (1 | Subject)', 'binomial')", "[yes, count]", "cbind("),
+    ("glmm('yes, count ~ Days + (1 | Subject)', 'binomial')", "yes, count", "cbind("),
+    ("glmm('yes ~ Days', 'binomial', random='~ 1 | Subject')", "random", "(1 | g)"),
+    ("glmm('yes ~ 1', 'binomial', groups='one', re_formula='y ~ x')", "response", "'~x'"),
+    ("glmm('count ~ Days', 'poisson', offset='log(one)')", "offset=", "offset(log(one))"),
+    ("glmm('count ~ count + (1 | Subject)', 'poisson')", "'count'", "leave it out"),
+    ("glmm('yes ~ Days + (1 | yes)', 'binomial')", "(1 | yes)", "leave it out"),
+    ("glmm('one ~ Days + (1 | Subject)', 'gamma')", "constant", "dispersion"),
+    ("mx.glmm(data, 'yes ~ Days + (1 | Subject)')", "not DataFrame", "first"),
+    ("yes.fit(nAGQ=0)", "nAGQ", "n_agq="),
+    ("yes.fit(df_method='satterthwaite')", "df_method", "normal law"),
+    ("yes.fit().predict({'Days': [1]}, type='response')", "type", "which='mean'"),
+    ("yes.fit().summary(exponentiate=True)", "exponentiate", ".tidy(exponentiate=True)"),
+]
 DATA = [
     ("mx.mixedlm(data, 'Reaction ~ Days')", "not DataFrame", "first"),
     ("mx.mixedlm('Reaction ~ Days')", "'data'", "missing"),
@@ -254,6 +281,17 @@ DATA = [
     ("fit('Reaction ~ Days', residual='us(sex | Subject)')", "twice", "cs(1 | g)"),
     ("fit('Reaction ~ Days', residual=mx.AR1)", "class", "mx.AR1(...)"),
     ("fit('Reaction ~ Days', variance='varIdent(form = ~ 1 | sex)')", "nlme's", "ident(a)"),
+    ("fit('Reaction ~ Days', variance='sex')", "sex is no function", "ident(sex)"),
+    ("fit('Reaction ~ Days', variance='ident(sex) + exp(Days)')", "multiplied", " * "),
+    ("fit('Reaction ~ Days', variance='power(~fitted(.))')", "fitted", "power(fitted)"),
+    ("fit('Reaction ~ Days', groups=data[['Subject']])", "groups", "groups='Subject'"),
+    ("fit('Reaction ~ Days', groups=data[['Subject', 'sex']])", "groups", "(1 | sex)"),
+    ("mx.mixedlm('Reaction ~ Days', data.groupby('sex'))", "GroupBy", "(1 | g)"),
+    ("mx.mixedlm('Reaction ~ Days', [data, data])", "of frames", "pd.concat"),
+    ("mx.MixedLM(data.Reaction, data[['Days']], terms=3)", "terms", "RandomTerm"),
+    ("model.fit_many(['Reaction', 'Days'])", "names", "data[['Reaction', 'Days']]"),
+    ("mx.datasets.load_sleepstudy()", "load_sleepstudy", "sleepstudy.load().data"),
+    ("mx.options.df_methods", "'df_methods'", "'df_method'"),
     ("mx.mmrm('Reaction ~ Days', data)", "mmrm", "residual='us(visit | subject)'"),
     (
         "mx.mixedlm('Reaction ~ Days', data.where(data.Days > 0))",
@@ -320,7 +358,17 @@ RESULTS = [
     ("mx.anova(result, smaller, test='Chisq')", "test", "likelihood-ratio"),
     ("mx.power(result, 'Days', nsim=10)", "nsim", "n="),
     ("mx.lm_list('Reaction ~ Days | Subject', data, family='poisson')", "family", "linear"),
+    (
+        "result.predict({'sex': ['m'], 'Days': ['1'], 'Subject': ['308']})",
+        "numeric in the fit is not",
+        "Days holds",
+    ),
     # means and contrasts
+    ("result.emmeans('sex:Days')", "'sex:Days'", "['sex', 'Days']"),
+    ("result.emmeans('sex * Days')", "'sex * Days'", "'~ sex * Days'"),
+    ("result.emmeans('C(sex)')", "'C(sex)'", "'sex'"),
+    ("result.emmeans('sex', at=3)", "at=3", "at={'x': [0, 1]}"),
+    ("means.pairs(adjust='LSD')", "'LSD'", "'none'"),
     ("result.emmeans('Days').pairs()", "two estimates", "at="),
     ("result.emmeans('sexx')", "'sexx'", "'sex'"),
     ("result.emmeans('Subject')", "'Subject'", "sex, Days"),
@@ -362,13 +410,16 @@ RESULTS = [
     ("smaller.compare_lr_test(result)", "parameters", "of the larger model"),
     ("result.compare_lr_test(model)", "not a model", "model.fit()"),
     ("mx.exact_rlrt(model)", "not a model", "model.fit()"),
+    ("mx.summary_table(result, smaller)", "several fits", "[one, two]"),
+    ("result.exog_names", "'exog_names'", ".model.exog_names"),
+    ("result.to_csv('fit.csv')", "'to_csv'", ".tidy()"),
     ("mx.lm_list('Reaction ~ Days + (1 | Subject)', data)", "parentheses", "'y ~ x | g'"),
     ("mx.RandomTerm(data.Subject, structure='diagnal')", "'diagnal'", "'diagonal'"),
     ("mx.datasets.load('sleepstudie')", "'sleepstudie'", "'sleepstudy'"),
 ]
 
 
-@pytest.mark.parametrize(("code", "fault", "cure"), FORMULAS + DATA + RESULTS)
+@pytest.mark.parametrize(("code", "fault", "cure"), FORMULAS + GENERALIZED + DATA + RESULTS)
 def test_mistakes(code, fault, cure, names):
     said = answer(code, names)
     assert fault in said, said

@@ -169,6 +169,8 @@ def summary_table(
     >>> table.numbers.loc["Shares of the variance", "slopes"].round(3).to_dict()
     {'ICC': 0.722, 'R2 marginal': 0.279, 'R2 conditional': 0.799}
     """
+    if hasattr(names, "fitted"):
+        raise TypeError("several fits stand in a list: summary_table([one, two])")
     given = [results] if hasattr(results, "fitted") else _listed(results)
     if not given:
         raise ValueError("results is empty; give one fit or more")

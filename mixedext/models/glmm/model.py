@@ -15,6 +15,7 @@ from mixedext.fitted import Fitted, has_rows, need_rows
 from mixedext.inference.prediction.predictions import predict_at
 from mixedext.models.glmm import fitting, refitting
 from mixedext.models.glmm.checks import (
+    check_dispersion_told,
     check_rows_count,
     check_terms_stated,
     check_variances_told,
@@ -196,6 +197,7 @@ class MixedGLM(StatedModel, LikelihoodModel):
         count = len(response.y)
         check_terms_stated(terms)
         check_rows_count(response)
+        check_dispersion_told(family, response)
         own: list[Any] = []
         if grouped is not None:
             check_grouped(grouped, count)

@@ -73,15 +73,23 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") 
     else:
         array = np.asarray(value)
     if np.shape(array) != (len(data),):
-        several = isinstance(value, list | tuple) and all(n in data.columns for n in value)
-        bars = " + ".join(f"(1 | {name})" for name in value) if several else ""
         raise ValueError(
             f"{what} has shape {np.shape(array)}; expected one value for each of the "
-            f"{len(data)} rows of the data"
-            + (f"; in the formula, several factors are written {bars}" if several else "")
+            f"{len(data)} rows of the data{_names_meant(value, data, what)}"
         )
     warn_if_reordered(array, data.index, what)
     return array
+
+
+def _names_meant(value, data, what):
+    """What to write for a list of names, or for columns in a frame; may be empty."""
+    names = list(value.columns) if isinstance(value, pd.DataFrame) else value
+    if not isinstance(names, list | tuple) or not all(n in data.columns for n in names):
+        return ""
+    if len(names) == 1:
+        return f"; name the column: {what}={names[0]!r}"
+    bars = " + ".join(f"(1 | {name})" for name in names)
+    return f"; in the formula, several factors are written {bars}"
 
 
 def _expression(text, data, what):

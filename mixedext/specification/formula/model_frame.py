@@ -161,6 +161,7 @@ def model_frame(
     use_sparse: bool = False,
     all_categories: bool = False,
     covariances: Mapping[str, Any] | None = None,
+    response: str | None = None,
 ) -> ModelFrame:
     """Evaluate a formula on a data frame.
 
@@ -188,6 +189,8 @@ def model_frame(
         Whether categories without rows count, as other chunks may have them.
     covariances : Mapping, optional
         Known relationships of levels by grouping factor.
+    response : str, optional
+        What the user has written, where that of the formula stands for it.
 
     Raises
     ------
@@ -214,7 +217,10 @@ def model_frame(
             residual, variance, lambda v, *what: column_or_array(v, frame, *what), known
         )
     group_name = _group_name(groups)
-    _check_response_apart(split, frame, group_name if "groups" in arrays else None, stated)
+    name = plain_name(split.response if response is None else response)
+    if name in map(str, frame.columns):
+        grouped = group_name if "groups" in arrays else None
+        _check_response_apart(name, split, grouped, stated)
     vc_formula = {n: right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
@@ -344,11 +350,8 @@ def _empties(used, finite):
     return False
 
 
-def _check_response_apart(split, frame, group, stated):
-    """Refuse a response that is a column, and has a place among what explains it, too."""
-    name = plain_name(split.response)
-    if name not in map(str, frame.columns):
-        return
+def _check_response_apart(name, split, group, stated):
+    """Refuse a response that has a place among what explains it, too."""
     texts = {"the fixed effects": split.fixed}
     texts |= {bar.label: bar.columns for bar in split.bars}
     places = [place for place, text in texts.items() if name in bare_names(text)]
