@@ -11,6 +11,8 @@ import mixedext as mx
 from mixedext.calls import answer_calls, answering
 from mixedext.other_names import ARGUMENTS_OF, OTHER_ARGUMENTS
 
+pytestmark = pytest.mark.formula_engine
+
 CLASSES = [
     mx.Bootstrap,
     mx.LikelihoodProfile,

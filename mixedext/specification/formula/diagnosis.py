@@ -26,6 +26,13 @@ _TREATMENT = re.compile(
     r"C\(\s*`?([\w.]+)`?\s*,\s*Treatment\(\s*(?:reference\s*=\s*)?[\"']?(.+?)[\"']?\s*\)"
 )
 _SIDE_BY_SIDE = re.compile(r"([\w.)\]]+)\s+([^\W\d][\w.]*)")
+# What NumPy and pandas say of text that is given to a function of numbers.
+_OF_TEXT = (
+    "could not convert string to float",
+    "for the input types",
+    "of type str",
+    "'str'",
+)
 _OPERATOR = re.compile(r"%[^%\s]*%")
 
 
@@ -71,6 +78,7 @@ def cure_of_formula(
         or _reference(formula)
         or _level(formula, reason, data)
         or _constant(formula, columns)
+        or _text_for_numbers(reason)
     )
     if not found and columns and list(columns) == [str(j) for j in range(len(columns))]:
         found = "; the data's columns have no names: pd.DataFrame(array, columns=[...])"
@@ -218,6 +226,15 @@ def _constant(text, columns):
     return (
         "; 'Intercept' is the name of the constant, which the formula has of itself: "
         "rename the column, data.rename(columns={'Intercept': ...})"
+    )
+
+
+def _text_for_numbers(reason):
+    if not any(sign in reason for sign in _OF_TEXT):
+        return ""
+    return (
+        "; the function needs a column of numbers, and is given text: "
+        "pd.to_numeric(data['x']) makes numbers"
     )
 
 

@@ -25,12 +25,7 @@ class _Poly:
         self._recurrence: tuple[np.ndarray, np.ndarray] | None = None
 
     def memorize_chunk(self, x: ArrayLike, degree: int = 1) -> None:
-        try:
-            values = np.asarray(x, float).ravel()
-        except (TypeError, ValueError):
-            raise ValueError(
-                "poly: its first argument must be a column of numbers"
-            ) from None
+        values = np.asarray(x, float).ravel()
         check_not_too_large("the argument of poly()", values)
         if np.isinf(values).any():
             raise ValueError("poly: there are infinite values; leave these rows out")
