@@ -20,7 +20,7 @@ from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
 from mixedext.specification.data.columns import as_frame, with_columns
-from mixedext.specification.data.labels import level_index, used_levels
+from mixedext.specification.data.labels import factorize, level_index, used_levels
 from mixedext.specification.data.missing import check_missing
 from mixedext.specification.formula.bars import SplitFormula, names_in, split_formula
 from mixedext.specification.formula.column_kinds import (
@@ -240,7 +240,7 @@ class ChunkPlan:
                 warn_of_categories(name, values)
         for table in vocabulary.levels.values():
             for name, labels in table.items():
-                warn_of_labels(name, labels)
+                warn_of_labels(name, factorize(labels)[1])
         return replace(self, vocabulary=vocabulary)
 
     @property

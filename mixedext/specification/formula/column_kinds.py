@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import CategoryWarning, FormulaError, user_stacklevel
+from mixedext.specification.data.labels import factorize
 from mixedext.specification.formula.text_columns import fault_of_labels, fault_of_numbers
 
 __all__ = [
@@ -62,7 +63,6 @@ def check_kinds(
     columns: Mapping[Any, pd.Series],
     texts: Iterable[str],
     engine: str,
-    groups: Iterable[str] = (),
     whole: bool = True,
 ) -> None:
     """Refuse or warn of columns that stand by themselves and are no numbers or categories.
@@ -75,8 +75,6 @@ def check_kinds(
         The pieces of formula that they may stand in as columns.
     engine : {"patsy", "formulaic"}
         Formula engine; formulaic makes no categories of dates.
-    groups : iterable of str, optional
-        Names of those that hold labels of groups.
     whole : bool, optional
         Whether these are all rows; of a part of them categories are told by all.
 
@@ -97,11 +95,8 @@ def check_kinds(
         odd = {n: c for n, c in odd.items() if not _is_categorical(c)}
     if not odd:
         return
-    groups = set(groups)
     for name, column in odd.items():
         _refuse_lists(name, column)
-        if str(name) in groups:
-            warn_of_labels(name, column)
     bare = set().union(*map(bare_names, texts))
     recoded = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(texts)))
     for name, column in odd.items():
@@ -124,7 +119,7 @@ def check_kinds(
 
 
 def _refuse_lists(name, column):
-    first = next((value for value in column.array[:1]), None)
+    first = None if _is_categorical(column) or not len(column) else column.iloc[0]
     if isinstance(first, list | set | dict | np.ndarray):
         raise FormulaError(
             f"column {name!r} holds a {type(first).__name__} in a row, {first!r}: a row "
@@ -158,7 +153,7 @@ def warn_of_categories(name: Any, values: Any) -> None:
     series = pd.Series(values)
     categorical = _is_categorical(series)
     text = not categorical and _kind(series.dtype) == "O"
-    labels = series.dropna().unique() if text or categorical else []
+    labels = factorize(series)[1].tolist() if text or categorical else []
     wrong = fault_of_numbers(name, labels) if text else ""
     if wrong or (text and _are_numbers(series)) or _kind(series.dtype) == "M":
         said = f"holds {described(series)}, which become categories; "
@@ -175,10 +170,9 @@ def warn_of_categories(name: Any, values: Any) -> None:
         )
 
 
-def warn_of_labels(name: Any, values: Any) -> None:
-    """Warn if labels of groups mean missing values, or differ in blanks or capitals."""
-    series = pd.Series(values)
-    if _kind(series.dtype) == "O" and (said := fault_of_labels(name, series.unique())):
+def warn_of_labels(name: Any, levels: pd.Index) -> None:
+    """Warn if levels of groups mean missing values, or differ in blanks or capitals."""
+    if _kind(levels.dtype) == "O" and (said := fault_of_labels(name, levels.tolist())):
         warnings.warn(
             f"the grouping factor {name!r} {said}",
             CategoryWarning,

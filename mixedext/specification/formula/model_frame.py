@@ -242,20 +242,21 @@ def model_frame(
     used.settle(keep, all_categories)
     engine = FormulaEngine(used, namespace, all_columns)
     texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
-    factors = {plain_name(factor) for bar in split.bars for factor in bar.factors}
     texts += vc_formula.values()
-    check_kinds(used, texts, engine.manager.engine, factors, whole=not all_categories)
-    if "groups" in arrays and not all_categories:
-        warn_of_labels(group_name, arrays["groups"])
+    check_kinds(used, texts, engine.manager.engine, whole=not all_categories)
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
     endog, exog, model_spec, of_data = sides
     related = relationships(covariances, split.bars)
     terms = [bar_term(engine, bar, related.get(bar.group)) for bar in split.bars]
+    factors = {factor for bar in split.bars for factor in bar.factors}
+    for name in () if all_categories else sorted(map(plain_name, factors)):
+        warn_of_labels(name, engine.grouping_factor(name)[1])
     main, parts_of_groups = None, []
     if "groups" in arrays:
         factor = sorted_factor(arrays["groups"])
+        warn_of_labels(group_name, factor[1])
         none = re_formula is not None and right_side(re_formula).strip() in ("0", "-1")
         if not vc_formula or not (re_formula is None or none):
             main = group_term(engine, factor, group_name, re_formula)
