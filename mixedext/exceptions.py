@@ -95,7 +95,7 @@ class MissingDataError(UpstreamMissingDataError, ValueError):
 
 
 class CategoryWarning(ModelWarning):
-    """A column of dates, or of numbers kept as objects or text, that became categories."""
+    """Dates, or numbers kept as objects or text, that became categories; odd labels."""
 
 
 class ConfidenceLevelWarning(UserWarning):

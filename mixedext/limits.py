@@ -10,6 +10,8 @@ and of difference quotients, 1e-300 as what divides in place of zero, and what o
 
 # Likeness (difflib's ratio, 1 for equal) from which a known name is said to be meant.
 SIMILAR_NAME = 0.7
+# Share of decimals among the texts of a column above which the others are slips.
+MOSTLY_NUMBERS = 0.5
 # A confidence level below this has probably been given as its complement.
 LOWEST_LEVEL = 0.5
 

@@ -11,15 +11,18 @@ from collections.abc import Iterable, Mapping
 from mixedext.arguments import did_you_mean
 
 __all__ = [
+    "ARGUMENTS_OF",
     "COVARIANCES",
     "FIT_ARGUMENTS",
     "MODEL_ARGUMENTS",
     "ON_GENERALIZED_RESULTS",
     "ON_MEANS",
     "ON_RESULTS",
+    "OTHER_ARGUMENTS",
     "OTHER_MODELS",
     "RESIDUAL_OBJECTS",
     "R_FUNCTIONS",
+    "R_WORDS",
     "no_model_attribute",
     "no_public_name",
     "no_result",
@@ -51,6 +54,8 @@ ON_RESULTS: Mapping[str, str] = {
     "fit": ".model.fit() (these are the results of a fit)",
     "fitted_values": ".fittedvalues",
     "fixef": ".fe_params",
+    "endog_names": ".model.endog_names",
+    "exog_names": ".model.exog_names",
     "extract_eq": ".equation()",
     "formula": ".model.formula",
     "getME": ".model.X, .model.Z(), .L(), .theta, .sigma",
@@ -74,9 +79,12 @@ ON_RESULTS: Mapping[str, str] = {
     "rand": ".ranova()",
     "resid_studentized": ".residuals(scale='studentized')",
     "rsquared": ".r2_nakagawa",
+    "rsquared_adj": ".r2_nakagawa",
     "rstandard": ".residuals(scale='studentized')",
     "rstudent": ".residuals(scale='deleted')",
     "std_err": ".bse",
+    "to_csv": ".tidy(), a table that pandas saves",
+    "to_excel": ".tidy(), a table that pandas saves",
     "test": ".t_test(hypothesis), .anova() or .drop1()",
     "powerSim": "mx.power(results, term)",
     "varcorr": ".var_corr",
@@ -131,7 +139,10 @@ ON_GENERALIZED_RESULTS: Mapping[str, str] = {
     "equation": ".model.formula and .family; there is no text of the equation yet",
     "extract_eq": ".model.formula and .family; there is no text of the equation yet",
     "getME": ".model.X, .model.Z(), .L(), .theta",
+    **dict.fromkeys(("get_margeff", "margeff", "marginal_effects"), _OF_MEANS),
     "mse_resid": ".pearson_chi2 and .df_resid",
+    "odds_ratios": ".tidy(exponentiate=True)",
+    "predict_proba": ".predict(new data)",
     "overdisp_fun": ".overdispersion()",
     "plot": ".plot_random_effects(), .plot_forest(), .emmeans(factor).plot() or "
     ".simulated_residuals().plot()",
@@ -148,6 +159,7 @@ ON_GENERALIZED_RESULTS: Mapping[str, str] = {
     "residual": ".dispersion; residual covariances are of linear models",
     "plot_residual_cov": ".dispersion; residual covariances are of linear models",
     "rsquared": ".r2_nakagawa()",
+    "rsquared_adj": ".r2_nakagawa()",
     "sigma": ".dispersion, or .scale",
     "ssr": ".pearson_chi2",
     "step": ".drop1() and .update()",
@@ -242,6 +254,7 @@ _OF_FIT = "it is an argument of fit: mixedlm(formula, data).fit({})"
 MODEL_ARGUMENTS: Mapping[str, str] = {
     "ML": _OF_FIT.format("reml=False"),
     "REML": _OF_FIT.format("reml=False"),
+    "contrasts": "write them in the formula: C(x, Sum), C(x, Treatment('level'))",
     "control": "the search needs no settings",
     "cor": "write residual='ar1(visit | g)'",
     "cor_struct": "write residual='ar1(visit | g)'",
@@ -257,6 +270,9 @@ MODEL_ARGUMENTS: Mapping[str, str] = {
     "family": "the response of mixedlm is Gaussian: write glmm(formula, data, family=...)",
     "group": "write groups='g', or the term (1 | g) in the formula",
     "maxiter": _OF_FIT.format("maxiter=..."),
+    "nAGQ": "the likelihood of mixedlm is exact; quadrature is glmm(...).fit(n_agq=7)",
+    "start": _OF_FIT.format("start_params=..."),
+    "verbose": "the search needs no settings",
     "method": "it is an argument of fit; REML is the default, fit(reml=False) is ML",
     "na_action": "write missing='drop' to leave out rows with missing values",
     "random": "write random terms in the formula: (1 | g) for ~ 1 | g",
@@ -323,6 +339,114 @@ COVARIANCES: Mapping[str, str] = {
     "model": "write cov_type='nonrobust', or leave it out",
 }
 
+#: Arguments of other programs' functions, without capitals, dots and underscores, and the
+#: arguments that stand for them; the first that a function has.
+OTHER_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("nsim", "nboot", "nrep", "nreps", "nsims", "reps", "r", "b"), ("n",)),
+    **dict.fromkeys(("seed", "randomstate", "randomseed"), ("rng",)),
+    **dict.fromkeys(("ddf", "ddfm", "lmerdf", "df", "dfmethods"), ("df_method",)),
+    **dict.fromkeys(("typ", "ss"), ("type",)),
+    **dict.fromkeys(("conflevel", "confidence", "confidencelevel", "ci"), ("level",)),
+    **dict.fromkeys(("parallel", "ncpus", "ncores", "cores", "njobs"), ("n_jobs",)),
+    **dict.fromkeys(("fun", "func", "usefun"), ("statistic",)),
+    **dict.fromkeys(("parm", "which", "pars", "prof"), ("cols", "parameters")),
+    "allownewlevels": ("new_levels",),
+    "axes": ("ax",),
+    "groups": ("group", "by"),
+    "method": ("adjust", "df_method", "kind"),
+    "ml": ("reml", "refit"),
+    "newdata": ("data", "exog"),
+    "padjust": ("adjust",),
+    "popsize": ("n",),
+    "re": ("conditional",),
+    "reml": ("refit",),
+    "variable": ("var", "x"),
+    "x": ("by",),
+}
+
+_BY_FORM = (
+    "conditional=False predicts population means (re.form=NA), conditional=True with "
+    "random effects (re.form=NULL)"
+)
+_LIMITS_OF_MEANS = "get_prediction(data).summary_frame() has standard errors and limits"
+_OF_PREDICTION: Mapping[str, str] = {
+    "data": "the new data stand first: predict(data)",
+    "newdata": "the new data stand first: predict(data)",
+    **dict.fromkeys(("reform", "reformula", "reformnew", "randomonly", "level"), _BY_FORM),
+    **dict.fromkeys(("sefit", "se", "interval", "alpha"), _LIMITS_OF_MEANS),
+    "allownewlevels": "write new_levels='zero'",
+    "type": "of linear models link and response are one, leave it out; of generalized ones "
+    "write which='mean' or which='linear'",
+}
+_COMPARISONS = "comparisons are .emmeans(factor).pairs(adjust='tukey')"
+_OWN_TEST = (
+    "it is the likelihood-ratio test; F tests are .anova(), .compare_kr_test(smaller) and "
+    ".compare_satterthwaite_test(smaller)"
+)
+
+#: The same of functions by name, with what to write.
+ARGUMENTS_OF: Mapping[str, Mapping[str, str]] = {
+    "predict": _OF_PREDICTION,
+    "get_prediction": {
+        **_OF_PREDICTION,
+        **dict.fromkeys(("sefit", "se", "interval"), "summary_frame() of it has both"),
+        **dict.fromkeys(("alpha", "level"), "write summary_frame(alpha=...) of it"),
+    },
+    "anova": {
+        "test": "mx.anova has the likelihood-ratio test, .anova(df_method=...) F tests",
+        "reml": "write refit=False to leave fits by REML as they are",
+    },
+    "compare_lr_test": {"test": _OWN_TEST},
+    "conf_int": {
+        "exponentiate": "np.exp(...) of the limits, or .tidy(exponentiate=True)",
+        "parm": "take rows of the limits: .conf_int().loc[['x']]",
+        "parameters": "take rows of the limits: .conf_int().loc[['x']]",
+        "oldnames": "leave it out",
+        "boottype": "write interval='percentile' with method='bootstrap'",
+        "nsim": "write n= with method='bootstrap'",
+        "seed": "write rng= with method='bootstrap'",
+    },
+    "drop1": {"scope": "it drops each term that may be; .update(formula) drops one"},
+    "step": {
+        "direction": "it goes backward, from the larger model",
+        "scope": "write keep=, terms that are not to be dropped",
+    },
+    "emmeans": {
+        **dict.fromkeys(("adjust", "contr", "pairwise", "interaction"), _COMPARISONS),
+        "mode": "write df_method=",
+        "regrid": "write type='response'",
+        "transform": "write type='response'",
+        "var": "slopes are .emtrends(specs, var)",
+        "covreduce": "write at={'x': [...]}",
+    },
+    "lm_list": {"family": "the regressions are linear ones; leave it out"},
+    "plot_fitted": {"by": "write group="},
+    "ranef": {
+        "condvar": ".ranef_cov() has the conditional variances",
+        "postvar": ".ranef_cov() has the conditional variances",
+        "whichel": "write group=",
+    },
+    "residuals": {
+        "type": "write kind=; of linear models also scale='pearson'",
+        "scaled": "write scale='pearson'",
+        "level": "write kind='conditional' or kind='marginal'",
+    },
+    "simulate": {
+        "newdata": ".predict(data) has means; mx.simulate(formula, data, ...) draws for a "
+        "design",
+        "reform": "write conditional=True to keep the random effects",
+        "useu": "write conditional=True to keep the random effects",
+    },
+    "summary": {
+        "correlation": ".cov_params() has the covariances of the coefficients",
+        "corr": ".cov_params() has the covariances of the coefficients",
+        "exponentiate": "write .tidy(exponentiate=True)",
+        "test": "write df_method=, in summary or in fit",
+        "level": "write alpha=",
+        "conflevel": "write alpha=",
+    },
+}
+
 #: R's functions in formulas.
 R_FUNCTIONS: Mapping[str, str] = {
     "Error": "write random terms in bars: (1 | g)",
@@ -349,6 +473,16 @@ R_FUNCTIONS: Mapping[str, str] = {
     "relevel": "write C(x, Treatment('level'))",
     "s": "write cr(x, df=3), a natural spline",
     "strata": "write C(x), or (1 | x) for a random effect",
+}
+
+#: R's words in formulas.
+R_WORDS: Mapping[str, str] = {
+    "FALSE": "False",
+    "Inf": "np.inf",
+    "NA": "np.nan",
+    "NULL": "None",
+    "TRUE": "True",
+    "pi": "np.pi",
 }
 
 

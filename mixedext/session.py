@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mixedext.arguments import did_you_mean
 from mixedext.inference.fixed_effects.df_methods import df_method_name
 
 __all__ = ["Options", "option_context", "options"]
@@ -55,8 +56,13 @@ class Options:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in (*_NAMES, "_df_method"):
-            raise AttributeError(f"there is no option {name!r}; there are: {_LISTED}")
+            raise _no_option(name)
         super().__setattr__(name, value)
+
+    if not TYPE_CHECKING:  # the annotations say what there is
+
+        def __getattr__(self, name: str) -> Any:
+            raise _no_option(name)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in _NAMES)
@@ -65,6 +71,12 @@ class Options:
 
 _NAMES = ("df_method",)
 _LISTED = ", ".join(_NAMES)
+
+
+def _no_option(name):
+    meant = did_you_mean(name, _NAMES)
+    return AttributeError(f"there is no option {name!r}; there are: {_LISTED}{meant}")
+
 
 options = Options()
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "mixedext"
 # A module may import from its own layer and the layers before it.
 LAYERS = [
     ["exceptions", "compat", "limits"],
-    ["arguments", "other_names"],
+    ["arguments", "other_names", "calls"],
     ["kernels"],
     ["algebra"],
     ["specification"],

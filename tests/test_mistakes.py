@@ -32,6 +32,20 @@ def names():
     data["sex"] = np.where(odd, "m", "f")
     data["text"] = data["Reaction"].astype(str)
     data["sold"] = data["Days"].astype(str) + " ms"
+    data["comma"] = data["text"].str.replace(".", ",")
+    data["thousands"] = (1e5 * data["Reaction"]).map("{:,.0f}".format)
+    data["percent"] = data["Days"].map("{:.0f}%".format)
+    data["gap"] = data["text"].where(data["Days"] > 0, "n/a")
+    data["both"] = data["Days"].astype(object).where(data["Days"] > 0, "NA")
+    data["slip"] = data["text"].where(data["Days"] > 0, "12..5")
+    data["blank"] = data["sex"] + np.where(data["Days"] > 0, "", " ")
+    data["capital"] = data["sex"].where(data["Days"] > 0, data["sex"].str.upper())
+    data["lacking"] = data["sex"].where(data["Days"] > 0, "NA")
+    data["single"] = "a"
+    data["yes"] = (np.arange(180) % 7 < 3).astype(int)
+    data["twelve"] = 1 + data["yes"]
+    data["count"] = np.arange(180) % 5
+    data["list"] = [[day] for day in data["Days"]]
     data["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(data["Days"], "D")
     data["slept"] = pd.to_timedelta(data["Days"], "D")
     data["one"] = 1.0
@@ -52,6 +66,8 @@ def names():
         "means": result.emmeans("sex"),
         "fewer": mx.mixedlm("Reaction ~ Days + (Days | Subject)", data.head(170)).fit(),
         "fit": lambda formula, **more: mx.mixedlm(formula, data, **more),
+        "glmm": lambda formula, family, **more: mx.glmm(formula, data, family, **more),
+        "yes": mx.glmm("yes ~ Days + (1 | Subject)", data, "binomial"),
     }
 
 
@@ -133,10 +149,60 @@ FORMULAS = [
         "np.log(Days - 1)",
         "missing='drop'",
     ),
+    ("fit('Reaction ~ poly(Days, 2, raw=TRUE) + (1 | Subject)')", "raw", "I(Days**2)"),
+    pytest.param(
+        "fit('Reaction ~ poly(Days, 2, raw=True) + (1 | Subject)')",
+        "raw",
+        "I(Days**2)",
+        marks=pytest.mark.skipif(FORMULAIC, reason="formulaic has it"),
+    ),
+    ("fit('Reaction ~ poly(sex, 2) + (1 | Subject)')", "poly", "pd.to_numeric"),
+    ("fit('Reaction ~ np.log(sex) + (1 | Subject)')", "np.log", "pd.to_numeric"),
+    ("fit('Reaction ~ scale(sex) + (1 | Subject)')", "scale", "pd.to_numeric"),
+    ("fit('Reaction ~ bs(Days, 4, 3, TRUE) + (1 | Subject)')", "TRUE", "write True"),
+    # powers, Stata's prefixes, what is no term
+    ("fit('Reaction ~ Days**2 + (1 | Subject)')", "crossed with itself", "I(Days**2)"),
+    ("fit('Reaction ~ sex * Days^2 + (1 | Subject)')", "Days**2", "I(Days**2)"),
+    ("fit('Reaction ~ Days + (Days**2 | Subject)')", "Days**2", "I(Days**2)"),
+    ("fit('Reaction ~ i.sex + Days + (1 | Subject)')", "i.sex", "C(sex)"),
+    ("fit('Reaction ~ sex + c.Days + (1 | Subject)')", "c.Days", "write Days"),
+    ("fit('Reaction ~ Days, groups = Subject')", "comma", "after the quotes"),
+    ("fit('Reaction, Days ~ sex + (1 | Subject)')", "several responses", "fit_many"),
+    ("fit('Reaction ~ Days + [1 | Subject]')", "parentheses", "(1 | Subject)"),
+    ("fit('Reaction ~ Days + {1 | Subject}')", "parentheses", "(1 | Subject)"),
+    ("fit('Reaction ~ Days + (1 ; Subject)')", "bar", "(1 | Subject)"),
+    ("fit('Reaction ~ Days + (0 | Subject)')", "no columns", "(1 | ...)"),
+    ("fit('Reaction ~ 1', groups='Subject', re_formula='y ~ x')", "response", "'~x'"),
+    ("mx.mixedlm('Reaction ~ Days', data, data.Subject)", "not Series", "groups='g'"),
+    ("mx.mixedlm('Reaction ~ Days', data, False)", "not False", "fit(reml=False)"),
+    # the response in two places
+    ("fit('Reaction ~ Reaction + (1 | Subject)')", "the fixed effects", "leave it out"),
+    ("fit('Reaction ~ Days + (1 | Reaction)')", "(1 | Reaction)", "leave it out"),
+    ("fit('Reaction ~ Days + (Reaction | Subject)')", "| Subject)", "leave it out"),
+    ("fit('Reaction ~ Days', groups='Reaction')", "groups=", "leave it out"),
+    ("fit('Reaction ~ Days', variance='power(Reaction)')", "structure", "leave it out"),
     # what columns hold
     ("fit('text ~ Days + (1 | Subject)')", "text (", "pd.to_numeric"),
     ("fit('sold ~ Days + (1 | Subject)')", "'0.0 ms' is no number", "pd.to_numeric"),
-    ("fit('sex ~ Days + (1 | Subject)')", "2 values", "logistic"),
+    ("fit('sex ~ Days + (1 | Subject)')", "2 values", "glmm(formula, data, family="),
+    ("fit('comma ~ Days + (1 | Subject)')", "decimal comma", "decimal=','"),
+    ("fit('Reaction ~ comma + (1 | Subject)')", "'comma'", "decimal=','"),
+    ("fit('Reaction ~ thousands + (1 | Subject)')", "'thousands'", "thousands=','"),
+    ("fit('Reaction ~ percent + (1 | Subject)')", "'percent'", ".str.rstrip('% ')"),
+    ("fit('gap ~ Days + (1 | Subject)')", "'n/a' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ gap + (1 | Subject)')", "'n/a' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ both + (1 | Subject)')", "'NA' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ slip + (1 | Subject)')", "'12..5' is no number", "pd.to_numeric"),
+    ("fit('Reaction ~ Days + (slip | Subject)')", "'12..5'", "pd.to_numeric"),
+    ("fit('Reaction ~ blank + (1 | Subject)')", "'blank'", ".str.strip()"),
+    ("fit('Reaction ~ Days + (1 | Subject) + (1 | blank)')", "'blank'", ".str.strip()"),
+    ("fit('Reaction ~ Days', groups='capital')", "'capital'", ".str.lower()"),
+    ("fit('Reaction ~ capital + (1 | Subject)')", "'capital'", ".str.lower()"),
+    ("fit('Reaction ~ lacking + (1 | Subject)')", "'NA'", "replace('NA', np.nan)"),
+    ("fit('Reaction ~ Days + (1 | lacking)')", "'NA'", "replace('NA', np.nan)"),
+    ("fit('Reaction ~ single + (1 | Subject)')", "one value", "leave it out"),
+    ("fit('Reaction ~ list + (1 | Subject)')", "'list' holds a list", "explode"),
+    ("fit('Reaction ~ Days + (1 | list)')", "'list' holds a list", "explode"),
     ("fit('Reaction ~ text + (1 | Subject)')", "'text' holds text", "pd.to_numeric"),
     ("fit('Reaction ~ Days + (text | Subject)')", "'text' holds text", "pd.to_numeric"),
     ("fit('Reaction ~ when + (1 | Subject)')", "'when' holds dates", ".dt.days"),
@@ -145,6 +211,28 @@ FORMULAS = [
     ("fit('one ~ Days + (1 | Subject)')", "response", "constant"),
     ("fit('Reaction ~ Days + (1 | one)')", "1 level", "Leave the term out"),
     ("fit('Reaction ~ Days + offset(o) + (1 | Subject)')", "offset(o)", "columns are"),
+]
+GENERALIZED = [
+    ("glmm('yes ~ Days + (1 | Subject)', 'logit')", "is a link", "'binomial(logit)'"),
+    ("glmm('count ~ Days + (1 | Subject)', 'log')", "is a link", "(log)'"),
+    ("glmm('comma ~ Days + (1 | Subject)', 'gamma')", "takes numbers", "decimal=','"),
+    ("glmm('blank ~ Days + (1 | Subject)', 'binomial')", "'f '", ".str.strip()"),
+    ("glmm('lacking ~ Days + (1 | Subject)', 'binomial')", "'NA'", "np.nan"),
+    ("glmm('twelve ~ Days + (1 | Subject)', 'binomial')", "1 and 2", "I(y == 2)"),
+    ("glmm('count | trials(10) ~ Days + (1 | Subject)', 'binomial')", "trials", "cbind("),
+    ("glmm('[yes, count] ~ Days + (1 | Subject)', 'binomial')", "[yes, count]", "cbind("),
+    ("glmm('yes, count ~ Days + (1 | Subject)', 'binomial')", "yes, count", "cbind("),
+    ("glmm('yes ~ Days', 'binomial', random='~ 1 | Subject')", "random", "(1 | g)"),
+    ("glmm('yes ~ 1', 'binomial', groups='one', re_formula='y ~ x')", "response", "'~x'"),
+    ("glmm('count ~ Days', 'poisson', offset='log(one)')", "offset=", "offset(log(one))"),
+    ("glmm('count ~ count + (1 | Subject)', 'poisson')", "'count'", "leave it out"),
+    ("glmm('yes ~ Days + (1 | yes)', 'binomial')", "(1 | yes)", "leave it out"),
+    ("glmm('one ~ Days + (1 | Subject)', 'gamma')", "constant", "dispersion"),
+    ("mx.glmm(data, 'yes ~ Days + (1 | Subject)')", "not DataFrame", "first"),
+    ("yes.fit(nAGQ=0)", "nAGQ", "n_agq="),
+    ("yes.fit(df_method='satterthwaite')", "df_method", "normal law"),
+    ("yes.fit().predict({'Days': [1]}, type='response')", "type", "which='mean'"),
+    ("yes.fit().summary(exponentiate=True)", "exponentiate", ".tidy(exponentiate=True)"),
 ]
 DATA = [
     ("mx.mixedlm(data, 'Reaction ~ Days')", "not DataFrame", "first"),
@@ -175,6 +263,13 @@ DATA = [
     ("fit('Reaction ~ Days', weights=[1, 2, 3])", "weights has shape (3,)", "180 rows"),
     ("fit('Reaction ~ Days', weights=0 * data.Days)", "weights", "positive"),
     ("fit('Reaction ~ Days', weight='Days')", "weight", "weights="),
+    ("fit('Reaction ~ Days', weights='1/Days')", "'1/Days'", "weights=1/data['Days']"),
+    ("fit('Reaction ~ Days', offset='np.log(Days)')", "offset=", "offset(np.log(Days))"),
+    ("fit('Reaction ~ Days', contrasts={'sex': 'contr.sum'})", "contrasts", "C(x, Sum)"),
+    ("fit('Reaction ~ Days', nAGQ=7)", "nAGQ", "glmm(...).fit(n_agq=7)"),
+    ("fit('Reaction ~ Days', subset=data.Days)", "subset=", "data['x'] > 0"),
+    ("fit('Reaction ~ Days', subset=1 * (data.Days > 2))", "subset=", "data['x'] == 1"),
+    ("fit('Reaction ~ Days', subset=(data.Days > 2).to_numpy(int))", "subset=", "== 1"),
     ("fit('Reaction ~ Days', subset='Days > 2')", "subset", "data.eval"),
     ("fit('Reaction ~ Days', missing='omit')", "'omit'", "'drop'"),
     ("fit('Reaction ~ Days', na_action='na.omit')", "na_action", "missing='drop'"),
@@ -193,6 +288,17 @@ DATA = [
     ("fit('Reaction ~ Days', residual='us(sex | Subject)')", "twice", "cs(1 | g)"),
     ("fit('Reaction ~ Days', residual=mx.AR1)", "class", "mx.AR1(...)"),
     ("fit('Reaction ~ Days', variance='varIdent(form = ~ 1 | sex)')", "nlme's", "ident(a)"),
+    ("fit('Reaction ~ Days', variance='sex')", "sex is no function", "ident(sex)"),
+    ("fit('Reaction ~ Days', variance='ident(sex) + exp(Days)')", "multiplied", " * "),
+    ("fit('Reaction ~ Days', variance='power(~fitted(.))')", "fitted", "power(fitted)"),
+    ("fit('Reaction ~ Days', groups=data[['Subject']])", "groups", "groups='Subject'"),
+    ("fit('Reaction ~ Days', groups=data[['Subject', 'sex']])", "groups", "(1 | sex)"),
+    ("mx.mixedlm('Reaction ~ Days', data.groupby('sex'))", "GroupBy", "(1 | g)"),
+    ("mx.mixedlm('Reaction ~ Days', [data, data])", "of frames", "pd.concat"),
+    ("mx.MixedLM(data.Reaction, data[['Days']], terms=3)", "terms", "RandomTerm"),
+    ("model.fit_many(['Reaction', 'Days'])", "names", "data[['Reaction', 'Days']]"),
+    ("mx.datasets.load_sleepstudy()", "load_sleepstudy", "sleepstudy.load().data"),
+    ("mx.options.df_methods", "'df_methods'", "'df_method'"),
     ("mx.mmrm('Reaction ~ Days', data)", "mmrm", "residual='us(visit | subject)'"),
     (
         "mx.mixedlm('Reaction ~ Days', data.where(data.Days > 0))",
@@ -235,7 +341,41 @@ RESULTS = [
     ("result.predict({'Sex': ['m'], 'Days': [1]})", "sex", "'Sex'"),
     ("result.predict({'sex': ['m']})", "Days", "their columns are: sex"),
     ("result.predict({'sex': ['m'], 'Days': ['a']})", "numeric in the fit", "Days holds"),
+    # arguments of other programs' methods
+    ("result.predict(newdata=data)", "newdata", "predict(data)"),
+    ("result.predict(data, re_form=None)", "re_form", "conditional=False"),
+    ("result.predict(data, se_fit=True)", "se_fit", "get_prediction(data)"),
+    ("result.predict(data, allow_new_levels=True)", "allow_new_levels", "'zero'"),
+    ("result.get_prediction(data, interval='prediction')", "interval", "summary_frame"),
+    ("result.simulate(nsim=10)", "nsim", "n="),
+    ("result.bootstrap_parametric(10, seed=1)", "seed", "rng="),
+    ("result.ranef(condVar=True)", "condVar", ".ranef_cov()"),
+    ("result.anova(ddf='Kenward-Roger')", "ddf", "df_method="),
+    ("result.anova(typ=3)", "typ", "type="),
+    ("result.summary(correlation=True)", "correlation", ".cov_params()"),
+    ("result.summary(ddf='lme4')", "ddf", "df_method="),
+    ("result.residuals(type='pearson')", "type", "scale='pearson'"),
+    ("result.emmeans('sex', adjust='tukey')", "adjust", "pairs(adjust='tukey')"),
+    ("result.emmeans('sex', lmer_df='satterthwaite')", "lmer_df", "df_method="),
+    ("means.pairs('tukey')", "by position", "by name"),
+    ("result.drop1(scope='sex:Days')", "scope", ".update(formula)"),
+    ("result.step(direction='forward')", "direction", "backward"),
+    ("result.conf_int(parm='Days')", "parm", ".loc[["),
+    ("result.conf_int(method='bootstrap', nsim=50)", "nsim", "n="),
+    ("mx.anova(result, smaller, test='Chisq')", "test", "likelihood-ratio"),
+    ("mx.power(result, 'Days', nsim=10)", "nsim", "n="),
+    ("mx.lm_list('Reaction ~ Days | Subject', data, family='poisson')", "family", "linear"),
+    (
+        "result.predict({'sex': ['m'], 'Days': ['1'], 'Subject': ['308']})",
+        "numeric in the fit is not",
+        "Days holds",
+    ),
     # means and contrasts
+    ("result.emmeans('sex:Days')", "'sex:Days'", "['sex', 'Days']"),
+    ("result.emmeans('sex * Days')", "'sex * Days'", "'~ sex * Days'"),
+    ("result.emmeans('C(sex)')", "'C(sex)'", "'sex'"),
+    ("result.emmeans('sex', at=3)", "at=3", "at={'x': [0, 1]}"),
+    ("means.pairs(adjust='LSD')", "'LSD'", "'none'"),
     ("result.emmeans('Days').pairs()", "two estimates", "at="),
     ("result.emmeans('sexx')", "'sexx'", "'sex'"),
     ("result.emmeans('Subject')", "'Subject'", "sex, Days"),
@@ -277,13 +417,16 @@ RESULTS = [
     ("smaller.compare_lr_test(result)", "parameters", "of the larger model"),
     ("result.compare_lr_test(model)", "not a model", "model.fit()"),
     ("mx.exact_rlrt(model)", "not a model", "model.fit()"),
+    ("mx.summary_table(result, smaller)", "several fits", "[one, two]"),
+    ("result.exog_names", "'exog_names'", ".model.exog_names"),
+    ("result.to_csv('fit.csv')", "'to_csv'", ".tidy()"),
     ("mx.lm_list('Reaction ~ Days + (1 | Subject)', data)", "parentheses", "'y ~ x | g'"),
     ("mx.RandomTerm(data.Subject, structure='diagnal')", "'diagnal'", "'diagonal'"),
     ("mx.datasets.load('sleepstudie')", "'sleepstudie'", "'sleepstudy'"),
 ]
 
 
-@pytest.mark.parametrize(("code", "fault", "cure"), FORMULAS + DATA + RESULTS)
+@pytest.mark.parametrize(("code", "fault", "cure"), FORMULAS + GENERALIZED + DATA + RESULTS)
 def test_mistakes(code, fault, cure, names):
     said = answer(code, names)
     assert fault in said, said

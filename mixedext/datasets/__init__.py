@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pandas as pd
 
 from mixedext.arguments import did_you_mean
@@ -49,6 +51,18 @@ __all__ = [
     "sleepstudy",
     "verbagg",
 ]
+
+if not TYPE_CHECKING:  # the annotations say what there is
+
+    def __getattr__(name: str) -> Any:
+        known = [*_MODULES, "available", "load"]
+        plain = name.removeprefix("load_").removeprefix("get_")
+        cure = f": write datasets.{plain}.load().data" if plain in _MODULES else ""
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}"
+            f"{cure or did_you_mean(name, known) or '; available() lists what there is'}"
+        )
+
 
 _MODULES = {name: globals()[name] for name in __all__ if name not in ("available", "load")}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.calls import answering
 from mixedext.fitted import Fitted, HasFitted, has_rows
 from mixedext.inference.comparison import criteria
 from mixedext.inference.diagnostics.generalized_shares import (
@@ -122,6 +123,7 @@ class SummaryTable:
         return table
 
 
+@answering
 def summary_table(
     results: Any,
     names: Sequence[str] | None = None,
@@ -167,6 +169,8 @@ def summary_table(
     >>> table.numbers.loc["Shares of the variance", "slopes"].round(3).to_dict()
     {'ICC': 0.722, 'R2 marginal': 0.279, 'R2 conditional': 0.799}
     """
+    if hasattr(names, "fitted"):
+        raise TypeError("several fits stand in a list: summary_table([one, two])")
     given = [results] if hasattr(results, "fitted") else _listed(results)
     if not given:
         raise ValueError("results is empty; give one fit or more")

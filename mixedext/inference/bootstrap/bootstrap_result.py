@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_choice, confidence, did_you_mean
+from mixedext.calls import answer_calls
 from mixedext.engine.residual.natural import natural_parameters
 from mixedext.exceptions import BootstrapWarning, user_stacklevel
 from mixedext.fitted import Fitted
@@ -31,6 +32,7 @@ __all__ = ["Bootstrap", "bootstrap_of"]
 _NOT_CONVERGED = "the fit did not converge"
 
 
+@answer_calls
 @dataclass(frozen=True, eq=False, repr=False)
 class Bootstrap:
     """Replicates of a bootstrap and what they say of the estimates.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.calls import answering
 from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import Fitted, Model
 from mixedext.inference.comparison.criteria import (
@@ -43,6 +44,7 @@ __all__ = ["anova", "model_table"]
 _REFITTED = "Fitted by REML, refitted by maximum likelihood for this comparison: {}."
 
 
+@answering
 def anova(
     *results: Any, refit: bool = True, names: Sequence[str] | None = None
 ) -> NotedTable:
@@ -132,6 +134,7 @@ def anova(
     return NotedTable.of(pd.DataFrame.from_dict(rows, orient="index"), heading, notes)
 
 
+@answering
 def model_table(
     *results: Any, names: Sequence[str] | None = None, refit: bool = True
 ) -> NotedTable:

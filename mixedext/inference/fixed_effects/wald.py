@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,14 @@ from statsmodels.tools.tools import nan_dot
 
 from mixedext.algebra.inverses import generalized_inverse
 from mixedext.arguments import check_choice, did_you_mean
+from mixedext.calls import cure_of_argument
 from mixedext.engine.rows.estimability import column_relations
 from mixedext.exceptions import user_stacklevel
 from mixedext.fitted import DfChoice, Fitted, HasFitted
-from mixedext.inference.bootstrap.bootstrapping import bootstrap_limits
+from mixedext.inference.bootstrap.bootstrapping import (
+    bootstrap_limits,
+    bootstrap_parametric,
+)
 from mixedext.inference.bootstrap.generalized_bootstrap import (
     generalized_bootstrap_limits,
 )
@@ -430,17 +435,21 @@ def conf_int(
     alpha = alpha_of(alpha, level)
     fitted = results.fitted
     known: dict[str, set[str]] = {"wald": set(), "profile": {"n_jobs"}}
-    check_choice(method, "method", [*known, "bootstrap"])
+    known["bootstrap"] = {"interval", *signature(bootstrap_parametric).parameters}
+    check_choice(method, "method", known)
     if method != "wald":
         for name, given in (("df_method", df_method), ("information", information)):
             if given is not None:
                 raise ValueError(f"method={method!r} has no use for {name}={given!r}")
+    if unknown := options.keys() - known[method]:
+        name = min(unknown)
+        there = [*signature(conf_int).parameters][1:-1] + sorted(known[method])
+        cure = cure_of_argument(name, "conf_int", there)
+        raise ValueError(f"method={method!r} has no use for {name!r}{cure}")
     if method == "bootstrap":
         if fitted.generalized is not None:
             return generalized_bootstrap_limits(results, alpha, cols, **options)
         return bootstrap_limits(results, alpha, cols, **options)
-    if unknown := options.keys() - known[method]:
-        raise ValueError(f"method={method!r} has no use for {min(unknown)!r}")
     if method == "profile":
         return profile_conf_int(results, alpha, cols, **options)
     own = own_inference(fitted)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_choice, confidence, did_you_mean
+from mixedext.calls import answer_calls
 from mixedext.exceptions import AdjustmentWarning, NotEstimableError, user_stacklevel
 from mixedext.inference.means import differences, means_plots
 from mixedext.inference.means.context import Context, groups_of
@@ -39,6 +40,7 @@ __all__ = ["Contrasts", "LinearFunctions", "MarginalMeans"]
 _OWN = "as the estimates"
 
 
+@answer_calls
 class LinearFunctions:
     """Estimates of linear functions of the fixed effects, with their table.
 
@@ -485,6 +487,7 @@ class LinearFunctions:
         return self.contrast("pairwise", **kwargs)
 
 
+@answer_calls
 class MarginalMeans(LinearFunctions):
     """Estimated marginal means, or trends.
 
@@ -549,6 +552,7 @@ class MarginalMeans(LinearFunctions):
     plot_interaction = means_plots.plot_interaction
 
 
+@answer_calls
 class Contrasts(LinearFunctions):
     """Contrasts among estimated means, trends or other contrasts.
 

@@ -68,6 +68,8 @@ def adjustment_name(name: str | None) -> str:
     key = _ALIASES.get(key, key)
     if key not in ADJUSTMENTS:
         known = ", ".join(map(repr, ADJUSTMENTS))
+        if key in ("lsd", "fisher"):
+            known += "; least significant differences are 'none'"
         raise ValueError(
             f"adjust={name!r} is not known; use one of {known}"
             f"{did_you_mean(name, [*ADJUSTMENTS, *_ALIASES])}"

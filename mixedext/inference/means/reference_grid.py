@@ -242,9 +242,10 @@ class ReferenceGrid:
         unknown = [n for n in names if n not in self.predictors]
         if unknown:
             known = ", ".join(self.predictors) or "none"
+            meant = _names_meant(unknown[0], self.predictors)
             raise ValueError(
                 f"{what}: {unknown[0]!r} is not a variable of the fixed effects; there "
-                f"are: {known}{did_you_mean(unknown[0], self.predictors)}"
+                f"are: {known}{meant or did_you_mean(unknown[0], self.predictors)}"
             )
 
     def levels_at(
@@ -270,6 +271,8 @@ class ReferenceGrid:
         dict
             Series by name.
         """
+        if not isinstance(at, Mapping | None):
+            raise ValueError(f"at={at!r} must map variables to values: at={{'x': [0, 1]}}")
         at = {} if at is None else dict(at)
         self.check_names(at, "at")
         levels = {}
@@ -505,3 +508,14 @@ def _values_at(predictor: Predictor, given: Any, rows: Any) -> pd.Series:
     if len(np.unique(values)) < len(values):
         raise ValueError(f"at: {name} has the same value twice")
     return pd.Series(values)
+
+
+def _names_meant(text, known):
+    """What to write for an expression of variables in place of a name; may be empty."""
+    call = re.fullmatch(r"(?:C|factor)\(\s*([\w.]+)[^()]*\)", text.strip())
+    if call is not None and call[1] in known:
+        return f"; a factor goes by the name of its column, {call[1]!r}"
+    parts = [part.strip() for part in re.split(r"[+*:,]", text)]
+    if len(parts) > 1 and all(part in known for part in parts):
+        return f"; all combinations are {parts}, or {'~ ' + ' * '.join(parts)!r}"
+    return ""

@@ -24,6 +24,7 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import check_choice, confidence
+from mixedext.calls import answer_calls
 from mixedext.exceptions import FormulaError, OffsetWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.prediction.generalized_errors import (
@@ -199,6 +200,7 @@ def predict(
     return rows.labelled(eta if which == "linear" else link.mean(eta))
 
 
+@answer_calls
 @dataclass(frozen=True, eq=False)
 class GeneralizedPrediction:
     """Predicted means of rows with standard errors and limits.

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import confidence
+from mixedext.calls import answer_calls
 from mixedext.fitted import Fitted
 from mixedext.graphics.prediction_bands import plot_prediction, prediction_data
 from mixedext.inference.prediction.new_rows import NewRows
@@ -21,6 +22,7 @@ KINDS = np.array(["population", "known group", "new group"], dtype=object)
 SHOWN = 10
 
 
+@answer_calls
 @dataclass(frozen=True, eq=False)
 class MixedPrediction:
     """Predictions of rows, their standard errors and intervals.

@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.interpolate import CubicHermiteSpline
 
 from mixedext.arguments import check_jobs, confidence, did_you_mean
+from mixedext.calls import answer_calls
 from mixedext.engine.fit import Fit
 from mixedext.exceptions import LowerDevianceWarning, user_stacklevel
 from mixedext.fitted import Fitted, HasFitted
@@ -64,6 +65,7 @@ __all__ = [
 STEP = 0.6
 
 
+@answer_calls
 @dataclass(eq=False, repr=False)
 class LikelihoodProfile:
     """Profile likelihood of some or all parameters of a model.

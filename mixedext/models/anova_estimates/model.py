@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import confidence
+from mixedext.calls import answering
 from mixedext.exceptions import FormulaError
 from mixedext.inference.submodels.fixed_terms import fixed_terms
 from mixedext.limits import WEIGHT_ONE
@@ -29,6 +30,7 @@ __all__ = ["AnovaEstimates", "anova_estimates"]
 RESIDUAL = "Residual"
 
 
+@answering
 def anova_estimates(
     formula: str,
     data: Any,

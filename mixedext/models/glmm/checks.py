@@ -21,11 +21,13 @@ from mixedext.exceptions import (
     UnidentifiedVarianceWarning,
     user_stacklevel,
 )
+from mixedext.other_names import MODEL_ARGUMENTS
 from mixedext.specification.families.family import Family
 from mixedext.specification.families.response import RowResponse
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = [
+    "check_dispersion_told",
     "check_n_agq",
     "check_rows_count",
     "check_terms_stated",
@@ -46,6 +48,8 @@ _NOT_YET = {
     "ar1(0 + visit | subject) in the formula has correlated effects",
     "variance": "variance functions are of linear models (mixedlm); a family has its own",
 }
+# Of linear models, too.
+_OF_BOTH = ("contrasts", "group", "na_action", "random", "random_effects", "weight")
 _ELSEWHERE = {
     "nAGQ": "it is an argument of fit: glmm(...).fit(n_agq=7)",
     "n_agq": "it is an argument of fit: glmm(...).fit(n_agq=7)",
@@ -58,7 +62,17 @@ _ELSEWHERE = {
     "cov_type": "it is an argument of fit: glmm(...).fit(cov_type='conditional')",
     "trials": "write weights=, the numbers of trials of proportions",
     "vc_formula": "write vc_formulas={'a': '0 + C(a)'}, or (1 | a) in the formula",
-    "na_action": "write missing='drop' to leave out rows with missing values",
+    **{name: MODEL_ARGUMENTS[name] for name in _OF_BOTH},
+}
+# The same in fits, where an argument of fit is meant otherwise.
+_OF_FIT = {
+    "nAGQ": "write n_agq=",
+    "control": "the search needs no settings",
+    "optimizer": "the search needs no settings",
+    "df_method": "tests are by the normal law; bootstrap_test() and profile() have others",
+    "weights": "it is an argument of the model: glmm(formula, data, weights=...).fit()",
+    "offset": "it is an argument of the model: glmm(formula, data, offset=...).fit()",
+    "family": "it is an argument of the model: glmm(formula, data, family=...).fit()",
 }
 _NO_REML = (
     "reml={!r}: generalized models have no restricted likelihood here; estimates are by "
@@ -83,6 +97,8 @@ def unknown_argument(name: str, value: Any, where: str, known: Iterable[str]) ->
     if name in _NOT_YET:
         return ValueError(f"{name}=: {_NOT_YET[name]}")
     message = f"{where} has no argument {name!r}"
+    if name in _OF_FIT and where == "fit":
+        return ValueError(f"{message}: {_OF_FIT[name]}")
     if name in _ELSEWHERE and name not in known:
         return ValueError(f"{message}: {_ELSEWHERE[name]}")
     known = [n for n in known if not n.startswith("_")]
@@ -129,6 +145,17 @@ def check_rows_count(response: RowResponse) -> None:
     if not response.nobs > 0:
         raise ValueError(
             "no row counts: freq_weights, or the numbers of trials, are 0 in all of them"
+        )
+
+
+def check_dispersion_told(family: Family, response: RowResponse) -> None:
+    """Refuse measurements without scatter, of which no dispersion can be estimated."""
+    y = response.y
+    measured = family.n_dispersion and not (family.has_trials or family.is_count)
+    if measured and len(y) and (y == y[0]).all():
+        raise DesignError(
+            f"the response is constant ({y[0]:g}): no dispersion of the family "
+            f"{family.name} is left to estimate"
         )
 
 

@@ -11,11 +11,11 @@ from statsmodels.base.model import LikelihoodModel
 
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.generalized.design import GeneralizedDesign, prepare_rows
-from mixedext.exceptions import FormulaError
 from mixedext.fitted import Fitted, has_rows, need_rows
 from mixedext.inference.prediction.predictions import predict_at
 from mixedext.models.glmm import fitting, refitting
 from mixedext.models.glmm.checks import (
+    check_dispersion_told,
     check_rows_count,
     check_terms_stated,
     check_variances_told,
@@ -31,6 +31,7 @@ from mixedext.models.stated_model import StatedModel
 from mixedext.other_names import no_model_attribute
 from mixedext.specification.families.likelihood import LikelihoodRows
 from mixedext.specification.families.registry import family_of
+from mixedext.specification.formula.bars import check_is_text, check_re_formula
 from mixedext.specification.formula.given_columns import column_name
 from mixedext.specification.formula.namespace import (
     caller_namespace,
@@ -196,6 +197,7 @@ class MixedGLM(StatedModel, LikelihoodModel):
         count = len(response.y)
         check_terms_stated(terms)
         check_rows_count(response)
+        check_dispersion_told(family, response)
         own: list[Any] = []
         if grouped is not None:
             check_grouped(grouped, count)
@@ -355,10 +357,9 @@ class MixedGLM(StatedModel, LikelihoodModel):
         """
         other = {n: v for n, v in kwargs.items() if n != "hasconst"}
         refuse_arguments(other, "glmm", MixedGLM.from_formula)
+        check_is_text(formula)
         if family is None:
             raise ValueError(_NO_FAMILY)
-        if not isinstance(formula, str):
-            raise FormulaError(f"formula={formula!r} must be a string")
         law = family_of(family)
         stated = Stated.of(
             re_formula,
@@ -486,11 +487,7 @@ def _variance_formulas(groups, re_formula, vc_formula, vc_formulas, data, subset
     for name, value in (("vc_formula", vc_formula), ("vc_formulas", vc_formulas)):
         if not isinstance(value, Mapping | None):
             raise ValueError(f"{name} must map names to formulas, not {value!r}")
-    if re_formula is not None and (not isinstance(re_formula, str) or "|" in re_formula):
-        raise FormulaError(
-            f"re_formula={re_formula!r} must be a string of columns alone, as in '~x' with "
-            "groups='g'; or write the term (x | g) in the formula"
-        )
+    check_re_formula(re_formula)
     if not vc_formulas:
         return groups, vc_formula
     if groups is not None or vc_formula:

@@ -103,7 +103,12 @@ def read_frame(
     frame = frame.assign(**{stand_in: numbers})
     try:
         found: ModelFrame = model_frame(
-            f"{stand_in} ~ {right}", frame, namespace, missing=missing, **given
+            f"{stand_in} ~ {right}",
+            frame,
+            namespace,
+            missing=missing,
+            response=left,
+            **given,
         )
     except FormulaError as error:
         said = str(error).replace(f"{stand_in} ~", f"{left} ~")

@@ -10,6 +10,7 @@ import pandas as pd
 import statsmodels.base.wrapper as wrap
 from statsmodels.base.model import LikelihoodModelResults, LikelihoodResultsWrapper
 
+from mixedext.calls import answer_calls
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.graphics import coefficients as coefficient_plots
 from mixedext.graphics import random_effects as random_effects_plots
@@ -62,6 +63,7 @@ def _pearson_chi2(results: HasFitted) -> float:
     return rows.pearson_chi2(results)
 
 
+@answer_calls
 class MixedGLMResults(LikelihoodModelResults):
     """Results of ``MixedGLM.fit``.
 

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import confidence, did_you_mean
+from mixedext.calls import answer_calls, answering
 from mixedext.exceptions import FormulaError, NotEstimableWarning, user_stacklevel
 from mixedext.models.lm_list.least_squares import (
     GroupRegressions,
@@ -33,6 +34,7 @@ __all__ = ["LmList", "lm_list"]
 MOST_NAMES = 6
 
 
+@answering
 def lm_list(
     formula: str,
     data: Any,
@@ -148,6 +150,7 @@ def _warn_of_undetermined(coefficients: pd.DataFrame) -> None:
     )
 
 
+@answer_calls
 class LmList:
     """Least-squares fits of all groups; made by `lm_list`.
 

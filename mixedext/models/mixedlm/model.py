@@ -41,7 +41,7 @@ from mixedext.specification.covariance.residual_binding import (
 from mixedext.specification.covariance.residual_columns import StatedResidual
 from mixedext.specification.covariance.residual_terms import check_terms_apart
 from mixedext.specification.formula.arrays import array_frame
-from mixedext.specification.formula.bars import split_formula
+from mixedext.specification.formula.bars import check_re_formula, split_formula
 from mixedext.specification.formula.column_kinds import too_many_of
 from mixedext.specification.formula.model_frame import model_frame
 from mixedext.specification.formula.namespace import (
@@ -318,13 +318,7 @@ class MixedLM(StatedModel, UpstreamMixedLM):
         >>> result.fe_params.round(3).to_dict()
         {'Intercept': 251.405, 'Days': 10.467}
         """
-        if not isinstance(re_formula, str | None):
-            raise ValueError(f"re_formula must be a string, not {re_formula!r}")
-        if re_formula is not None and "|" in re_formula:
-            raise FormulaError(
-                f"re_formula={re_formula!r} has a bar: give the columns alone, as in "
-                "re_formula='~x' with groups='g', or the term (x | g) in the formula"
-            )
+        check_re_formula(re_formula)
         if not isinstance(vc_formula, Mapping | None):
             raise ValueError(
                 f"vc_formula must map names to formulas, not {vc_formula!r}: "
@@ -449,7 +443,8 @@ def _what_to_write(argument):
     """What stands for an argument that models do not have."""
     if argument in MODEL_ARGUMENTS:
         return f": {MODEL_ARGUMENTS[argument]}"
-    known = signature(MixedLM.from_formula).parameters
+    known = [*signature(MixedLM.from_formula).parameters]
+    known = [name for name in known if name not in ("args", "kwargs")]
     return did_you_mean(argument, known) or f"; they are: {', '.join(known)}"
 
 

@@ -185,6 +185,9 @@ def fit_many(
 
 def _odd(endog):
     """Which columns of a frame are no numbers."""
+    names = [endog] if isinstance(endog, str) else endog
+    if isinstance(names, list) and names and all(isinstance(n, str) for n in names):
+        return f", not names: data[{names!r}] has the columns"
     if not isinstance(endog, pd.DataFrame):
         return ""
     odd = [n for n, t in endog.dtypes.items() if not pd.api.types.is_numeric_dtype(t)]
@@ -204,7 +207,8 @@ def _new_responses(model: Model, endog: Any, some_missing: bool = False) -> np.n
     try:
         y = as_floats(endog)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"endog must hold numbers only{_odd(endog)}: {error}") from None
+        fault = _odd(endog) or f": {error}"
+        raise ValueError(f"endog must hold numbers only{fault}") from None
     y = y[:, None] if y.ndim == 1 else y
     if y.ndim != 2 or len(y) != model.nobs:
         raise ValueError(

@@ -19,6 +19,7 @@ from statsmodels.regression.mixed_linear_model import (
     MixedLMResultsWrapper as UpstreamWrapper,
 )
 
+from mixedext.calls import answer_calls
 from mixedext.fitted import Fitted
 from mixedext.graphics import (
     check_page,
@@ -76,6 +77,7 @@ from mixedext.reporting import matrices as labelled_matrices
 __all__ = ["MixedLMResults", "MixedLMResultsWrapper"]
 
 
+@answer_calls
 class MixedLMResults(UpstreamResults):
     """Results of ``MixedLM.fit``.
 

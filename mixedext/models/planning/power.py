@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from mixedext.arguments import check_choice, check_count, check_probability, did_you_mean
+from mixedext.calls import answering
 from mixedext.compat import SPEC_ATTRIBUTE
 from mixedext.engine.information.cost import work_beside_fit
 from mixedext.engine.refits.simulation import spawn_seeds
@@ -65,6 +66,7 @@ _CONSERVATIVE = (
 )
 
 
+@answering
 def power(
     model: Any,
     term: str,

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import check_count
+from mixedext.calls import answering
 from mixedext.engine.refits.simulation import generator_of
 from mixedext.inference.bootstrap.simulated_refits import simulated_responses
 from mixedext.models.planning.parameters import (
@@ -29,6 +30,7 @@ __all__ = ["planned_frame", "simulate", "without_response"]
 _NAME = "y"
 
 
+@answering
 def simulate(
     formula: str,
     data: Any,

@@ -240,10 +240,18 @@ def _read_function(text, whole):
         fault = f"{name} is no function" if name else "a function"
         fault += f" of the variance{'' if name else ' is missing'}; there are "
         fault += f"{', '.join(FUNCTIONS)}{did_you_mean(name, FUNCTIONS)}"
+        if name and "(" not in text:
+            fault += f", as in ident({name})"
         raise FormulaError(f"{where}: {other_function(name) or fault}")
     example = f"{name}({'sex' if kind is VarIdent else 'time'})"
     if match is None:
         raise FormulaError(f"{where}: name its column, as in {example}")
+    if _ends_early(match[2]):
+        raise FormulaError(
+            f"{where}: functions are multiplied, as in ident(sex) * power(time)"
+        )
+    if "fitted(" in match[2].replace(" ", "") and kind is not VarIdent:
+        raise FormulaError(f"{where}: {name}(fitted) takes the fitted values")
     left, right, options = _parts(match[2], where)
     given = _options(options, kind, where, name)
     if kind is VarIdent:

@@ -193,6 +193,12 @@ def data_frame(data: Any) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         return data
     kind = _kind(data)
+    if isinstance(data, pd.api.typing.DataFrameGroupBy):
+        raise TypeError(
+            f"data is a {kind}; pass the frame itself, with (1 | g) for its groups"
+        )
+    if isinstance(data, list | tuple) and any(isinstance(d, pd.DataFrame) for d in data):
+        raise TypeError(f"data is a {kind} of frames; pass pd.concat(data), or one of them")
     if hasattr(data, "to_delayed"):
         raise TypeError(
             f"data is a {kind}; use MixedLM.from_chunks, or pass data.compute()"

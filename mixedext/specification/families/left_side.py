@@ -73,6 +73,15 @@ def left_side_values(
     known = dict(_FUNCTIONS) | dict(namespace)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     known |= {name: frame[column] for name, column in names.items() if name in used}
+    called = {getattr(n.func, "id", "") for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    if isinstance(tree, ast.List | ast.Tuple) or (
+        isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.BitOr)
+    ):
+        raise FormulaError(
+            f"the response {text!r}: write cbind(successes, failures) for two columns, "
+            "successes / trials with weights='trials' for their share"
+            + (", as trials(...) is not known" if "trials" in called else "")
+        )
     parts = None
     if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") == "cbind":
         if len(tree.args) != 2 or tree.keywords:

@@ -24,6 +24,9 @@ _OTHER_NAMES = {
     "nbinom2": "negative binomial",
     "nb2": "negative binomial",
     "nb": "negative binomial",
+    "negbin": "negative binomial",
+    "negbinomial": "negative binomial",
+    "nbinom": "negative binomial",
     "nbinom1": "nb1",
     "betabinomial": "beta binomial",
     "beta_binomial": "beta binomial",
@@ -133,6 +136,12 @@ def _by_text(text, link):
     if name not in DEFAULT_LINKS:
         if plain in _ELSEWHERE:
             raise ValueError(f"family={text!r}: {_ELSEWHERE[plain]}")
+        if plain in LINKS:
+            law = "binomial" if plain in _UNIT else "gamma"
+            raise ValueError(
+                f"family={text!r} is a link, which stands after its family: "
+                f"family='{law}({plain})'"
+            )
         raise ValueError(
             f"family={text!r} is not known; there are: {', '.join(DEFAULT_LINKS)}"
             f"{did_you_mean(name, DEFAULT_LINKS)}"

@@ -16,6 +16,7 @@ import pandas as pd
 from mixedext.exceptions import ResponseWarning, user_stacklevel
 from mixedext.specification.data.labels import factorize
 from mixedext.specification.families.family import Family
+from mixedext.specification.formula.text_columns import fault_of_labels, fault_of_numbers
 
 __all__ = ["RowResponse", "read_response"]
 
@@ -208,9 +209,12 @@ def _values(family, endog, name):
             pass
     codes, found = factorize(series)
     levels, categories = tuple(found), series.cat.categories if categorical else found
+    column = "y" if series.name is None else series.name
     if not family.has_trials:
+        cure = fault_of_numbers(column, levels)
         raise ValueError(
             f"{name} has categories {_some(levels)}; the family {family.name} takes numbers"
+            + (f": {cure}" if cure else "")
         )
     if len(levels) == 1 and len(categories) == 2:
         codes, levels = series.cat.codes.to_numpy(), tuple(categories)
@@ -221,6 +225,8 @@ def _values(family, endog, name):
             if len(levels) > 2
             else "a binomial response has two"
         )
+        if fault := fault_of_labels(column, levels):  # the others may be two
+            more = f"it {fault}"
         raise ValueError(f"{name} has {len(levels)} categories {_some(levels)}; {more}")
     return np.where(codes < 0, np.nan, codes.astype(float)), levels
 
@@ -245,7 +251,13 @@ def _successes(family, y, weights, name, levels):
     present = ~np.isnan(y)
     outside = np.flatnonzero(present & ((y < 0) | (y > 1)))
     if len(outside):
-        row = outside[0]
+        row, two = outside[0], np.unique(y[present])
+        if len(two) == 2:
+            raise ValueError(
+                f"{name} of the family {family.name} must lie in [0, 1]; its values are "
+                f"{two[0]:g} and {two[1]:g}: write 'I(y == {two[1]:g}) ~ ...', which makes "
+                "0 and 1 of them"
+            )
         raise ValueError(
             f"{name} of the family {family.name} must lie in [0, 1]; row {row} has "
             f"{y[row]:g}. For numbers of successes give successes and failures: "

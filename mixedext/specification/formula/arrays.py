@@ -334,7 +334,8 @@ def _names(exog_re, z):
 
 def _check_terms_argument(terms, n):
     kinds = RandomTerm, SparseTerm
-    terms = [terms] if isinstance(terms, kinds) else list(terms or [])
+    single = isinstance(terms, kinds) or not np.iterable(terms)
+    terms = [] if terms is None else [terms] if single else list(terms)
     for term in terms:
         if not isinstance(term, kinds):
             raise ValueError(

@@ -57,7 +57,10 @@ def _columns(engine, text):
             None if part is None else engine.series.extremes(part.source) for part in held
         ]
     if not names:
-        raise FormulaError(f"the random term ({text} | ...) has no columns")
+        raise FormulaError(
+            f"the random term ({text} | ...) has no columns; a random intercept is "
+            "(1 | ...)"
+        )
     return columns, names, owners, extremes
 
 

@@ -25,6 +25,8 @@ __all__ = [
     "Bar",
     "SplitFormula",
     "additive_terms",
+    "check_is_text",
+    "check_re_formula",
     "grouped_formula",
     "names_in",
     "parenthesized",
@@ -42,7 +44,9 @@ _OPERATORS = "*:/^%|~+-("
 _CALLED = re.compile(r"(?:(?<!\w)[^\W\d]\w*|[\])])$")
 
 # What is written for the bar of a random term: (1 / g)
-_SLASH = re.compile(r"([01](?:\s*\+\s*[\w.]+)*)\s*[\\/]\s*(.+)")
+_SLASH = re.compile(r"([01](?:\s*\+\s*[\w.]+)*)\s*[\\/;]\s*(.+)")
+# A name or backticks to a whole power, which crosses a term with itself.
+_POWER = re.compile(r"([^\W\d][\w.]*|`[^`]+`)\s*\*\*\s*(\d+)")
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ def walk(text: str) -> Iterator[tuple[int, str, int]]:
         raise FormulaError(f"formula {text!r}: a bracket is not closed")
 
 
-def _check_is_text(formula):
+def check_is_text(formula: object) -> None:
+    """Raise FormulaError unless a formula is a text; it may have been given as data."""
     if isinstance(formula, str):
         return
     kind = type(formula).__name__
@@ -154,6 +159,29 @@ def _check_is_text(formula):
         f"formula must be a string, not {kind}"
         + ("; it comes first, before the data" if swapped else "")
     )
+
+
+def check_re_formula(text: object) -> None:
+    """Raise FormulaError unless a ``re_formula`` is None or a text of columns alone."""
+    if text is None:
+        return
+    if not isinstance(text, str):
+        given = repr(text) if isinstance(text, bool | int | list) else type(text).__name__
+        raise FormulaError(
+            f"re_formula must be a string of columns, as in re_formula='~x', not {given}; "
+            "the grouping factor is given by groups='g', maximum likelihood by "
+            "fit(reml=False)"
+        )
+    if "|" in text:
+        raise FormulaError(
+            f"re_formula={text!r} has a bar: give the columns alone, as in "
+            "re_formula='~x' with groups='g', or the term (x | g) in the formula"
+        )
+    if "~" in text.strip()[1:]:
+        raise FormulaError(
+            f"re_formula={text!r} has a response: give the columns alone, as in "
+            f"re_formula={'~' + text.partition('~')[2].strip()!r}"
+        )
 
 
 def split_formula(formula: str) -> SplitFormula:
@@ -174,7 +202,7 @@ def split_formula(formula: str) -> SplitFormula:
         If brackets do not match, the response is missing, a bar stands outside
         parentheses or within a product, or one of its sides is empty.
     """
-    _check_is_text(formula)
+    check_is_text(formula)
     return _split(formula)
 
 
@@ -194,6 +222,7 @@ def _split(formula):
         raise FormulaError(f"formula {formula!r} has no response left of '~'")
     if not right:
         raise FormulaError(f"formula {formula!r} has no terms right of '~'")
+    _check_commas(formula, response, right)
     if re.search(r"[-+*/:%]", outside_calls(response)):
         raise FormulaError(
             f"formula {formula!r}: operators left of '~' would be those of terms, not of "
@@ -205,6 +234,19 @@ def _split(formula):
     _sort_terms(right, formula, fixed, bars, offsets)
     text = " ".join(f"{sign} {term}" for sign, term in fixed).removeprefix("+ ")
     return SplitFormula(response, text or "1", tuple(bars), tuple(offsets))
+
+
+def _check_commas(formula, response, right):
+    if any(c == "," and depth == 0 for _, c, depth in walk(right)):
+        raise FormulaError(
+            f"formula {formula!r} has a comma among its terms: what is no term stands "
+            "after the quotes, mixedlm('y ~ x + (1 | g)', data, weights='w')"
+        )
+    if any(c == "," and depth == 0 for _, c, depth in walk(response)):
+        raise FormulaError(
+            f"formula {formula!r} has several responses: a model has one; fit_many fits "
+            "one model to many, and of successes and failures glmm takes cbind(a, b)"
+        )
 
 
 def grouped_formula(formula: str) -> str:
@@ -220,7 +262,7 @@ def grouped_formula(formula: str) -> str:
     >>> grouped_formula("log(y) ~ x | g")
     'log(y) ~ x + (1 | g)'
     """
-    _check_is_text(formula)
+    check_is_text(formula)
     check_nesting(formula)
     marks = [(c, i) for i, c, depth in walk(formula) if c in "~|" and depth == 0]
     if [c for c, _ in marks] != ["~", "|"] or _contains_bar_group(formula):
@@ -251,6 +293,11 @@ def _sort_terms(text, formula, fixed, bars, offsets):
                 f"formula {formula!r}: the bar of a random term is |, as in "
                 f"({slash[1]} | {slash[2]})"
             )
+        elif term[0] in "[{" and _has_bar(term[1:-1]):
+            raise FormulaError(
+                f"formula {formula!r}: write random terms in parentheses, as in "
+                f"({term[1:-1].strip()})"
+            )
         elif inside is not None and sign == "+" and _contains_bar_group(inside):
             _sort_terms(inside, formula, fixed, bars, offsets)
         elif offset is not None and parenthesized(term[6:].strip()) is not None:
@@ -270,7 +317,19 @@ def _sort_terms(text, formula, fixed, bars, offsets):
                 "added to the other terms"
             )
         else:
+            _check_powers(term, formula)
             fixed.append((sign, term))
+
+
+def _check_powers(term, formula):
+    """Refuse a name to a power by itself, whose square would be the name."""
+    power = _POWER.search(outside_calls(term))
+    if power is not None:
+        name, exponent = power.groups()
+        raise FormulaError(
+            f"formula {formula!r}: {name}**{exponent} is {name} crossed with itself, which "
+            f"is {name}; write I({name}**{exponent}) for the power of its numbers"
+        )
 
 
 def additive_terms(text: str, formula: str) -> list[tuple[str, str]]:
@@ -360,6 +419,7 @@ def _read_bar(inside, formula):
     if not columns or not grouping:
         side = "left" if not columns else "right"
         raise FormulaError(f"formula {formula!r}: ({inside}) has nothing {side} of the bar")
+    _check_powers(columns, formula)
     structure = registry.BARS["||" if double else "|"]
     return [
         Bar(columns, factors, structure) for factors in parse_grouping(grouping, formula)

@@ -20,10 +20,14 @@ from mixedext.arguments import did_you_mean
 from mixedext.exceptions import FormulaError
 from mixedext.limits import SAME_COLUMN
 from mixedext.specification.data.columns import as_frame, with_columns
-from mixedext.specification.data.labels import level_index, used_levels
+from mixedext.specification.data.labels import factorize, level_index, used_levels
 from mixedext.specification.data.missing import check_missing
 from mixedext.specification.formula.bars import SplitFormula, names_in, split_formula
-from mixedext.specification.formula.column_kinds import bare_names, warn_of_categories
+from mixedext.specification.formula.column_kinds import (
+    bare_names,
+    warn_of_categories,
+    warn_of_labels,
+)
 from mixedext.specification.formula.formula_engine import FormulaEngine
 from mixedext.specification.formula.model_frame import ModelFrame, model_frame
 from mixedext.specification.formula.namespace import portable_namespace, restored_namespace
@@ -234,6 +238,9 @@ class ChunkPlan:
         for name, values in vocabulary.values.items():
             if name in bare:
                 warn_of_categories(name, values)
+        for table in vocabulary.levels.values():
+            for name, labels in table.items():
+                warn_of_labels(name, factorize(labels)[1])
         return replace(self, vocabulary=vocabulary)
 
     @property

@@ -11,9 +11,12 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mixedext.exceptions import CategoryWarning, FormulaError, user_stacklevel
+from mixedext.specification.data.labels import factorize
+from mixedext.specification.formula.text_columns import fault_of_labels, fault_of_numbers
 
 __all__ = [
     "bare_names",
@@ -22,6 +25,7 @@ __all__ = [
     "described",
     "too_many_of",
     "warn_of_categories",
+    "warn_of_labels",
 ]
 
 _TOKEN = re.compile(
@@ -56,7 +60,10 @@ def bare_names(text: str) -> set[str]:
 
 
 def check_kinds(
-    columns: Mapping[Any, pd.Series], texts: Iterable[str], engine: str
+    columns: Mapping[Any, pd.Series],
+    texts: Iterable[str],
+    engine: str,
+    whole: bool = True,
 ) -> None:
     """Refuse or warn of columns that stand by themselves and are no numbers or categories.
 
@@ -68,6 +75,8 @@ def check_kinds(
         The pieces of formula that they may stand in as columns.
     engine : {"patsy", "formulaic"}
         Formula engine; formulaic makes no categories of dates.
+    whole : bool, optional
+        Whether these are all rows; of a part of them categories are told by all.
 
     Raises
     ------
@@ -77,12 +86,17 @@ def check_kinds(
     Warns
     -----
     CategoryWarning
-        If it becomes categories, and is of dates or of numbers kept as objects or text.
+        If it becomes categories, and is of dates or of numbers kept as objects or text, or
+        has one category, such that mean missing values, or two that differ in blanks or
+        capitals alone.
     """
     odd = {n: c for n, c in columns.items() if _kind(c.dtype) not in "iufb"}
-    odd = {n: c for n, c in odd.items() if not isinstance(c.dtype, pd.CategoricalDtype)}
+    if not whole:
+        odd = {n: c for n, c in odd.items() if not _is_categorical(c)}
     if not odd:
         return
+    for name, column in odd.items():
+        _refuse_lists(name, column)
     bare = set().union(*map(bare_names, texts))
     recoded = set(re.findall(r"\bC\(\s*`?([^`,()]+?)`?\s*[,)]", " ".join(texts)))
     for name, column in odd.items():
@@ -104,6 +118,15 @@ def check_kinds(
             warn_of_categories(name, column)
 
 
+def _refuse_lists(name, column):
+    first = None if _is_categorical(column) or not len(column) else column.iloc[0]
+    if isinstance(first, list | set | dict | np.ndarray):
+        raise FormulaError(
+            f"column {name!r} holds a {type(first).__name__} in a row, {first!r}: a row "
+            f"needs one value; data.explode({name!r}) makes a row of each"
+        )
+
+
 _REFUSED = {
     "z": "engines know no time zones; data[{name!r}].dt.tz_localize(None) is without",
     "m": "make a number or labels of it, such as data[{name!r}].dt.total_seconds() or "
@@ -121,25 +144,44 @@ def _kind(dtype):
     return getattr(dtype, "kind", "O")
 
 
+def _is_categorical(column):
+    return isinstance(column.dtype, pd.CategoricalDtype)
+
+
 def warn_of_categories(name: Any, values: Any) -> None:
-    """Warn if a column that becomes categories holds dates, or numbers kept otherwise."""
+    """Warn if a column that becomes categories holds what is hardly meant to be some."""
     series = pd.Series(values)
-    numbers = _kind(series.dtype) == "O" and _are_numbers(series)
-    if not numbers and _kind(series.dtype) != "M":
-        return
-    warnings.warn(
-        f"column {name!r} holds {described(series)}, which become categories; "
-        f"{_cure(name, series)}, C(...) says that categories are meant",
-        CategoryWarning,
-        stacklevel=user_stacklevel(),
-    )
+    categorical = _is_categorical(series)
+    text = not categorical and _kind(series.dtype) == "O"
+    labels = factorize(series)[1].tolist() if text or categorical else []
+    wrong = fault_of_numbers(name, labels) if text else ""
+    if wrong or (text and _are_numbers(series)) or _kind(series.dtype) == "M":
+        said = f"holds {described(series)}, which become categories; "
+        said += wrong or _cure(name, series)
+    elif len(labels) == 1:
+        said = f"has one value among the rows used, {labels[0]!r}: leave it out"
+    else:
+        said = fault_of_labels(name, labels)
+    if said:
+        warnings.warn(
+            f"column {name!r} {said}, C(...) says that categories are meant",
+            CategoryWarning,
+            stacklevel=user_stacklevel(),
+        )
+
+
+def warn_of_labels(name: Any, levels: pd.Index) -> None:
+    """Warn if levels of groups mean missing values, or differ in blanks or capitals."""
+    if _kind(levels.dtype) == "O" and (said := fault_of_labels(name, levels.tolist())):
+        warnings.warn(
+            f"the grouping factor {name!r} {said}",
+            CategoryWarning,
+            stacklevel=user_stacklevel(),
+        )
 
 
 def _are_numbers(series):
     """Whether all values of a column of objects are numbers, or text of decimals."""
-    first = series.iloc[0] if len(series) else None
-    if isinstance(first, str) and not _DECIMAL.fullmatch(first):
-        return False
     kind = pd.api.types.infer_dtype(series, skipna=True)
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
         return True
@@ -203,9 +245,11 @@ def _cure(name, column):
     parsed = pd.to_numeric(values, errors="coerce")
     if len(values) == 2 and parsed.isna().all():
         return (
-            "a response of two categories asks for a logistic model, which mixedext does "
-            "not fit"
+            "a response of two categories asks for a logistic model: glmm(formula, data, "
+            "family='binomial')"
         )
+    if wrong := fault_of_numbers(name, values):
+        return wrong
     if parsed.isna().any():
         wrong = str(values[parsed.isna()].iloc[0])
         return (

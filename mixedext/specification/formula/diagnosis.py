@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mixedext.arguments import did_you_mean
-from mixedext.other_names import R_FUNCTIONS
+from mixedext.other_names import R_FUNCTIONS, R_WORDS
 from mixedext.specification.data.columns import known_columns
 from mixedext.specification.formula.transforms import RESERVED
 
@@ -26,6 +26,13 @@ _TREATMENT = re.compile(
     r"C\(\s*`?([\w.]+)`?\s*,\s*Treatment\(\s*(?:reference\s*=\s*)?[\"']?(.+?)[\"']?\s*\)"
 )
 _SIDE_BY_SIDE = re.compile(r"([\w.)\]]+)\s+([^\W\d][\w.]*)")
+# What NumPy and pandas say of text that is given to a function of numbers.
+_OF_TEXT = (
+    "could not convert string to float",
+    "for the input types",
+    "of type str",
+    "'str'",
+)
 _OPERATOR = re.compile(r"%[^%\s]*%")
 
 
@@ -60,6 +67,9 @@ def cure_of_formula(
     levels = [str(name) for name in index_names(data)]
     found = (
         _dollar(formula)
+        or _raw_powers(formula)
+        or _stata(formula, unknown)
+        or _r_word(unknown)
         or _backticks(formula, unknown, columns)
         or _r_function(formula, unknown, reason)
         or _r_operator(formula)
@@ -68,6 +78,7 @@ def cure_of_formula(
         or _reference(formula)
         or _level(formula, reason, data)
         or _constant(formula, columns)
+        or _text_for_numbers(reason)
     )
     if not found and columns and list(columns) == [str(j) for j in range(len(columns))]:
         found = "; the data's columns have no names: pd.DataFrame(array, columns=[...])"
@@ -153,6 +164,26 @@ def _r_function(text, unknown, reason):
     return ""
 
 
+def _raw_powers(text):
+    found = re.search(r"\bpoly\(\s*([^(),]+?)\s*,[^()]*\b(?:raw|simple)\s*=", text)
+    if found is None:
+        return ""
+    return f"; poly(x, degree) is orthogonal; raw powers are {found[1]} + I({found[1]}**2)"
+
+
+def _stata(text, unknown):
+    found = re.search(r"(?<![\w.])(i|c)\.([^\W\d]\w*)", text)
+    if found is None or found[1] not in unknown:
+        return ""
+    meant = f"C({found[2]})" if found[1] == "i" else found[2]
+    return f"; {found[0]} is Stata's, write {meant}"
+
+
+def _r_word(unknown):
+    found = next((name for name in unknown if name in R_WORDS), None)
+    return f"; {found} is R's, write {R_WORDS[found]}" if found else ""
+
+
 def _r_operator(text):
     found = _OPERATOR.search(text)
     return f"; {found[0]} is R's: write a:b, or (1 | a/b) for groups" if found else ""
@@ -195,6 +226,15 @@ def _constant(text, columns):
     return (
         "; 'Intercept' is the name of the constant, which the formula has of itself: "
         "rename the column, data.rename(columns={'Intercept': ...})"
+    )
+
+
+def _text_for_numbers(reason):
+    if not any(sign in reason for sign in _OF_TEXT):
+        return ""
+    return (
+        "; the function needs a column of numbers, and is given text: "
+        "pd.to_numeric(data['x']) makes numbers"
     )
 
 

@@ -295,7 +295,7 @@ class FormulaEngine:
         known = set(self.columns) | set(self.namespace) | set(dir(builtins))
         known |= {"Q", "C", "I", "Treatment", "Sum", "Poly", "T", "bs", "cr", "cc", "te"}
         known |= {"Helmert", "Diff", "center", "scale", "standardize", "contr", "poly"}
-        dotted = {n.split(".")[0] for n in self.columns if "." in n}
+        dotted = {n.split(".")[0] for n in self.columns if "." in n and n in formula}
         return sorted(
             n for n in names_in(formula) if "." not in n and n not in known | dotted
         )
@@ -377,6 +377,8 @@ def reason_of(error: BaseException) -> str:
         return f"it would end the program ({type(error).__name__}: {error})"
     text = re.sub(r"\x1b\[[\d;]*m", "", as_written(str(error)))  # formulaic has colours
     reason = text.strip().split("\n")[0].rstrip(".")
+    # patsy's functions with a memory are classes
+    reason = re.sub(r"\b_?(\w+)\.memorize_chunk\(\)", lambda m: m[1].lower(), reason)
     cause = next((e for e in _chain(error) if isinstance(e, SyntaxError)), None)
     origin = getattr(error, "origin", None)  # of patsy
     marked = re.search("⧛(.*?)⧚", text)  # of formulaic

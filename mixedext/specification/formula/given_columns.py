@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,10 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") 
         raise FormulaError(
             f"{given}{value!r} is not a column of the data; there are: "
             f"{known_columns(data.columns, data.index.names)}"
-            f"{did_you_mean(value, [*data.columns, *data.index.names])}"
+            + (
+                _expression(value, data, what)
+                or did_you_mean(value, [*data.columns, *data.index.names])
+            )
         )
     value = as_pandas(value, data.index)
     if isinstance(value, pd.Series | pd.Index | pd.Categorical):
@@ -69,12 +73,32 @@ def column_or_array(value: Any, data: pd.DataFrame, what: str, where: str = "") 
     else:
         array = np.asarray(value)
     if np.shape(array) != (len(data),):
-        several = isinstance(value, list | tuple) and all(n in data.columns for n in value)
-        bars = " + ".join(f"(1 | {name})" for name in value) if several else ""
         raise ValueError(
             f"{what} has shape {np.shape(array)}; expected one value for each of the "
-            f"{len(data)} rows of the data"
-            + (f"; in the formula, several factors are written {bars}" if several else "")
+            f"{len(data)} rows of the data{_names_meant(value, data, what)}"
         )
     warn_if_reordered(array, data.index, what)
     return array
+
+
+def _names_meant(value, data, what):
+    """What to write for a list of names, or for columns in a frame; may be empty."""
+    names = list(value.columns) if isinstance(value, pd.DataFrame) else value
+    if not isinstance(names, list | tuple) or not all(n in data.columns for n in names):
+        return ""
+    if len(names) == 1:
+        return f"; name the column: {what}={names[0]!r}"
+    bars = " + ".join(f"(1 | {name})" for name in names)
+    return f"; in the formula, several factors are written {bars}"
+
+
+def _expression(text, data, what):
+    """What to write for an expression of columns in place of a name; may be empty."""
+    names = [str(name) for name in data.columns if str(name).isidentifier()]
+    within = rf"(?<![\w.])(?:{'|'.join(map(re.escape, names))})(?![\w(])"
+    if text.isidentifier() or not names or not re.search(within, text):
+        return ""
+    if what == "offset":
+        return f"; an expression stands in the formula: offset({text})"
+    values = re.sub(within, lambda found: f"data[{found[0]!r}]", text)
+    return f"; an expression is given by its values: {what}={values}"

@@ -44,8 +44,13 @@ from mixedext.specification.formula.bar_terms import (
     group_term,
     relationships,
 )
-from mixedext.specification.formula.bars import names_in, split_formula
-from mixedext.specification.formula.column_kinds import check_kinds, check_response
+from mixedext.specification.formula.bars import names_in, plain_name, split_formula
+from mixedext.specification.formula.column_kinds import (
+    bare_names,
+    check_kinds,
+    check_response,
+    warn_of_labels,
+)
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
@@ -156,6 +161,7 @@ def model_frame(
     use_sparse: bool = False,
     all_categories: bool = False,
     covariances: Mapping[str, Any] | None = None,
+    response: str | None = None,
 ) -> ModelFrame:
     """Evaluate a formula on a data frame.
 
@@ -183,6 +189,8 @@ def model_frame(
         Whether categories without rows count, as other chunks may have them.
     covariances : Mapping, optional
         Known relationships of levels by grouping factor.
+    response : str, optional
+        What the user has written, where that of the formula stands for it.
 
     Raises
     ------
@@ -209,6 +217,10 @@ def model_frame(
             residual, variance, lambda v, *what: column_or_array(v, frame, *what), known
         )
     group_name = _group_name(groups)
+    name = plain_name(split.response if response is None else response)
+    if name in map(str, frame.columns):
+        grouped = group_name if "groups" in arrays else None
+        _check_response_apart(name, split, grouped, stated)
     vc_formula = {n: right_side(f) for n, f in (vc_formula or {}).items()}
     named = split.names.union(
         names_in(re_formula or ""), *(names_in(text) for text in vc_formula.values())
@@ -230,16 +242,21 @@ def model_frame(
     used.settle(keep, all_categories)
     engine = FormulaEngine(used, namespace, all_columns)
     texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
-    check_kinds(used, [*texts, *vc_formula.values()], engine.manager.engine)
+    texts += vc_formula.values()
+    check_kinds(used, texts, engine.manager.engine, whole=not all_categories)
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
     endog, exog, model_spec, of_data = sides
     related = relationships(covariances, split.bars)
     terms = [bar_term(engine, bar, related.get(bar.group)) for bar in split.bars]
+    factors = {factor for bar in split.bars for factor in bar.factors}
+    for name in () if all_categories else sorted(map(plain_name, factors)):
+        warn_of_labels(name, engine.grouping_factor(name)[1])
     main, parts_of_groups = None, []
     if "groups" in arrays:
         factor = sorted_factor(arrays["groups"])
+        warn_of_labels(group_name, factor[1])
         none = re_formula is not None and right_side(re_formula).strip() in ("0", "-1")
         if not vc_formula or not (re_formula is None or none):
             main = group_term(engine, factor, group_name, re_formula)
@@ -334,10 +351,38 @@ def _empties(used, finite):
     return False
 
 
+def _check_response_apart(name, split, group, stated):
+    """Refuse a response that has a place among what explains it, too."""
+    texts = {"the fixed effects": split.fixed}
+    texts |= {bar.label: bar.columns for bar in split.bars}
+    places = [place for place, text in texts.items() if name in bare_names(text)]
+    factors = {bar.label: map(plain_name, bar.factors) for bar in split.bars}
+    places += [label for label, names in factors.items() if name in names]
+    if group is not None and name == str(group):
+        places.append("groups=")
+    if stated is not None and name in (what for what, _ in stated.named()):
+        places.append("the residual structure")
+    if places:
+        raise FormulaError(
+            f"the response {name!r} stands in {places[0]}, too, as if it could explain "
+            "itself; leave it out there"
+        )
+
+
 def subset_rows(frame, subset):
     """The rows that ``subset`` names, as ``data.loc`` takes them."""
     if is_foreign(subset):  # it has no row labels
         subset = as_pandas(subset).to_numpy()
+    values = np.asarray(subset) if np.ndim(subset) == 1 else np.zeros(0)
+    numbers = values.dtype.kind in "iuf" and len(values) == len(frame) > 2
+    column = isinstance(subset, pd.Series) and subset.index.equals(frame.index)
+    if numbers and (
+        np.isin(values, (0, 1)).all() or (column and subset.duplicated().any())
+    ):
+        raise ValueError(
+            "subset= holds a number for each row of data, which name no rows; write a "
+            "condition, as in subset=data['x'] > 0 or data['x'] == 1"
+        )
     try:
         rows = frame.loc[subset]
     except (IndexError, KeyError, TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mixedext.calls import caller_of
 from mixedext.specification.formula.bars import names_in
 from mixedext.specification.formula.transforms import TRANSFORMS
 
@@ -44,7 +45,11 @@ def caller_namespace(
     elif eval_env == -1:
         scopes = []
     else:
-        frame = sys._getframe(depth + 1 + (0 if eval_env is None else int(eval_env)))
+        frame: Any = caller_of(sys._getframe(depth + 1))
+        for _ in range(0 if eval_env is None else int(eval_env)):
+            frame = frame and frame.f_back
+        if frame is None:
+            raise ValueError(f"eval_env={eval_env!r} is above the top of the stack")
         scopes = [frame.f_locals, frame.f_globals]
     found = {}
     for name in names:

@@ -86,7 +86,8 @@ def _engine_columns(engine, model_spec, data):
             raise
         except BaseException as error:  # such as SystemExit
             reason = reason_of(error)
-            reason = _text_columns(reason, data) or reason + _level_meant(reason)
+            meant = _text_columns(reason, data, model_spec)
+            reason = meant or reason + _level_meant(reason)
             raise FormulaError(f"the new data do not fit the formula: {reason}") from error
     for message in caught:
         if message.category.__name__ == "DataMismatchWarning":  # formulaic's
@@ -96,12 +97,23 @@ def _engine_columns(engine, model_spec, data):
     return exog
 
 
-def _text_columns(reason, data):
+def _categories_of_fit(model_spec):
+    """Names of the columns that were categories in the fit."""
+    infos = getattr(model_spec, "factor_infos", {})  # patsy's
+    factors = [f.name() for f, info in infos.items() if info.type == "categorical"]
+    states = getattr(model_spec, "encoder_state", {})  # formulaic's
+    factors += [f for f, (kind, _) in states.items() if kind.value == "categorical"]
+    return set().union(*map(names_in, factors))
+
+
+def _text_columns(reason, data, model_spec):
     """Columns of new data that are no numbers, where the fit had some."""
     signs = "has no attribute 'dtype'", "numer", "inconsistent with specification"
     if not any(sign in reason for sign in signs):
         return ""
     kinds = {n: c for n, c in data.items() if getattr(c.dtype, "kind", "O") not in "iufb"}
+    known = _categories_of_fit(model_spec)
+    kinds = {n: c for n, c in kinds.items() if str(n) not in known} or kinds
     said = [f"{name} holds {described(column)}" for name, column in kinds.items()]
     text = "a column that was numeric in the fit is not"
     return f"{text}: {'; '.join(said)}" if said else ""
