@@ -34,6 +34,7 @@ __all__ = [
     "NotEstimableError",
     "NotEstimableWarning",
     "OffsetWarning",
+    "PowerWarning",
     "PrecisionWarning",
     "RankDeficientWarning",
     "ResidualFallbackWarning",
@@ -96,6 +97,10 @@ class MissingDataError(UpstreamMissingDataError, ValueError):
 
 class CategoryWarning(ModelWarning):
     """Dates, or numbers kept as objects or text, that became categories; odd labels."""
+
+
+class PowerWarning(ModelWarning):
+    """A name to a power in a formula, which is the name; powers of numbers stand in I()."""
 
 
 class ConfidenceLevelWarning(UserWarning):

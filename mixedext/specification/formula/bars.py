@@ -45,8 +45,6 @@ _CALLED = re.compile(r"(?:(?<!\w)[^\W\d]\w*|[\])])$")
 
 # What is written for the bar of a random term: (1 / g)
 _SLASH = re.compile(r"([01](?:\s*\+\s*[\w.]+)*)\s*[\\/;]\s*(.+)")
-# A name or backticks to a whole power, which crosses a term with itself.
-_POWER = re.compile(r"([^\W\d][\w.]*|`[^`]+`)\s*\*\*\s*(\d+)")
 
 
 @dataclass(frozen=True)
@@ -317,19 +315,7 @@ def _sort_terms(text, formula, fixed, bars, offsets):
                 "added to the other terms"
             )
         else:
-            _check_powers(term, formula)
             fixed.append((sign, term))
-
-
-def _check_powers(term, formula):
-    """Refuse a name to a power by itself, whose square would be the name."""
-    power = _POWER.search(outside_calls(term))
-    if power is not None:
-        name, exponent = power.groups()
-        raise FormulaError(
-            f"formula {formula!r}: {name}**{exponent} is {name} crossed with itself, which "
-            f"is {name}; write I({name}**{exponent}) for the power of its numbers"
-        )
 
 
 def additive_terms(text: str, formula: str) -> list[tuple[str, str]]:
@@ -419,7 +405,6 @@ def _read_bar(inside, formula):
     if not columns or not grouping:
         side = "left" if not columns else "right"
         raise FormulaError(f"formula {formula!r}: ({inside}) has nothing {side} of the bar")
-    _check_powers(columns, formula)
     structure = registry.BARS["||" if double else "|"]
     return [
         Bar(columns, factors, structure) for factors in parse_grouping(grouping, formula)

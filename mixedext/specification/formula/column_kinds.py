@@ -14,8 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedext.exceptions import CategoryWarning, FormulaError, user_stacklevel
+from mixedext.exceptions import (
+    CategoryWarning,
+    FormulaError,
+    PowerWarning,
+    user_stacklevel,
+)
 from mixedext.specification.data.labels import factorize
+from mixedext.specification.formula.expressions import outside_calls
 from mixedext.specification.formula.text_columns import fault_of_labels, fault_of_numbers
 
 __all__ = [
@@ -26,12 +32,15 @@ __all__ = [
     "too_many_of",
     "warn_of_categories",
     "warn_of_labels",
+    "warn_of_powers",
 ]
 
 _TOKEN = re.compile(
     r"(?<![\w.])Q\(\s*[\"']([^\"']+)[\"']\s*\)|`([^`]+)`|\"[^\"]*\"|'[^']*'"
     r"|([^\W\d]\w*)((?:\.\w+)*)(\s*[\[(])?|[\[({]|[\])}]"
 )
+# A name or backticks to a whole power, which crosses a term with itself.
+_POWER = re.compile(r"([^\W\d][\w.]*|`[^`]+`)\s*\*\*\s*(\d+)")
 
 
 def bare_names(text: str) -> set[str]:
@@ -178,6 +187,19 @@ def warn_of_labels(name: Any, levels: pd.Index) -> None:
             CategoryWarning,
             stacklevel=user_stacklevel(),
         )
+
+
+def warn_of_powers(texts: Iterable[str]) -> None:
+    """Warn of a name to a power by itself, whose square is the name."""
+    for text in texts:
+        if power := _POWER.search(outside_calls(text)):
+            name, exponent = power.groups()
+            warnings.warn(
+                f"{name}**{exponent} in the formula is {name} crossed with itself, which "
+                f"is {name}; write I({name}**{exponent}) for the power of its numbers",
+                PowerWarning,
+                stacklevel=user_stacklevel(),
+            )
 
 
 def _are_numbers(series):

@@ -50,6 +50,7 @@ from mixedext.specification.formula.column_kinds import (
     check_kinds,
     check_response,
     warn_of_labels,
+    warn_of_powers,
 )
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
@@ -244,6 +245,7 @@ def model_frame(
     texts = [split.fixed, re_formula or "", *(bar.columns for bar in split.bars)]
     texts += vc_formula.values()
     check_kinds(used, texts, engine.manager.engine, whole=not all_categories)
+    warn_of_powers(texts)
     fixed_formula = f"{split.response} ~ {split.fixed}"
     sides = _plain_sides(engine, split, fixed_formula)
     sides = sides or _engine_sides(engine, split, fixed_formula)
