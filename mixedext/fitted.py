@@ -70,7 +70,7 @@ class Model(Protocol):
         The rows; None without them.
     data : ModelData
         statsmodels' record of the data: ``frame``, ``row_labels``, ``param_names``.
-    formula, fixed_formula, offset_formulas, namespace, aliases
+    formula, fixed_formula, offset_terms, namespace, aliases
         How a formula has stated the model; only of models that one has stated.
     recipes : tuple of TermRecipe or None
         How a formula has stated each random term; None where not all of them.
@@ -120,7 +120,7 @@ class Model(Protocol):
     group_labels: Any
     formula: Any
     fixed_formula: Any
-    offset_formulas: Any
+    offset_terms: Any
     offset_name: str | None
     offset_by_rows: bool
     emptied: dict[Any, pd.Index]

@@ -471,6 +471,10 @@ ZERO_SUM = 1e-9
 # inference/means/estimated_means
 # Share of a column within which it is linear in a covariate over the whole range.
 LINEAR_COLUMN = 1e-10
+# By how much differences of a smooth column over half the step may differ from a fourth of
+# those over the step, as a share of these; and what of a column's size is its rounding.
+NO_CORNER = 1e-3
+BEND_ROUNDING = 1e-12
 # inference/means/linear_combinations
 # Rows, each column on its own scale, that are zero; and singular values of the others, for
 # each row or column, that count as zero.

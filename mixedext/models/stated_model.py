@@ -34,7 +34,7 @@ class StatedModel:
     data: Any
     random_terms: Any
     namespace: Any
-    offset_formulas: Any
+    offset_terms: Any
     recipes: Any
     group_name: Any
     _design: Any
@@ -82,7 +82,7 @@ class StatedModel:
             self.group_name = grouped.name
             self.component_columns = grouped.components
             self.data.main_term = grouped.main
-        self.namespace, self.offset_formulas, self.recipes = {}, (), None
+        self.namespace, self.offset_terms, self.recipes = {}, (), None
         self.offset_name: str | None = None
         self.emptied: dict = {}
         self.aliases: dict = {}
@@ -95,7 +95,7 @@ class StatedModel:
         self.formula = formula
         self.fixed_formula = frame.fixed_formula
         self.namespace = frame.namespace
-        self.offset_formulas = frame.offset_formulas
+        self.offset_terms = frame.offset_terms
         self.recipes = frame.recipes
         self.aliases = frame.aliases
         self.offset_name = frame.offset_name

@@ -505,9 +505,7 @@ def _residual_parameter(term: str) -> str:
 
 def _has_offset(fitted: Fitted) -> bool:
     model = fitted.model
-    return (
-        model.offset is not None or bool(model.offset_name) or bool(model.offset_formulas)
-    )
+    return model.offset is not None or bool(model.offset_name) or bool(model.offset_terms)
 
 
 def _form(error: float, estimate: float) -> Callable[[float], str]:

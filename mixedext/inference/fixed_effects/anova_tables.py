@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from mixedext.engine.rows.estimability import column_relations
 from mixedext.fitted import DfChoice, Fitted, HasFitted
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
@@ -23,6 +24,7 @@ from mixedext.inference.fixed_effects.hypotheses import (
 )
 from mixedext.inference.submodels.fixed_terms import FixedTerm, fixed_terms, term_cells
 from mixedext.inference.submodels.nesting import row_basis
+from mixedext.limits import NOT_ESTIMABLE
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = [
@@ -55,7 +57,9 @@ def anova(
         hypotheses of each term, in which all cells count alike.  A term contains
         another if both have the same numeric factors, and it has all categorical
         ones of the other and more.  None of the types depends on the coding of the
-        factors.
+        factors, unless terms share columns (empty cells in a model of three factors):
+        a term is then tested without columns of others that were dropped, as in
+        lmerTest, and a note names it.
     df_method : {"satterthwaite", "kenward-roger", "residual", "z", ...}, optional
         Denominator degrees of freedom; those of the fit if None.  Those of "z" are
         infinite: F times ``df_num`` is then a chi-squared statistic.
@@ -110,7 +114,34 @@ def anova(
     fitted = results.fitted
     hypotheses = term_hypotheses(fitted, kind, like == "car")
     title = f"Type {'I' * kind} analysis of variance"
-    return f_table(fitted, hypotheses, df_choice(df_method, information), title)
+    notes = _notes_of_shared_columns(fitted, hypotheses, like == "car") if kind > 1 else []
+    return f_table(fitted, hypotheses, df_choice(df_method, information), title, notes)
+
+
+def _notes_of_shared_columns(fitted, hypotheses, as_car):
+    """Which terms are tested without columns of others that depend on columns of theirs."""
+    relations = column_relations(fitted.fit.design.basis, fitted.nobs)
+    if not len(relations.dropped):
+        return []
+    contains = FixedTerm.includes if as_car else FixedTerm.contains
+    scales = relations.scales
+    part = np.abs(relations.coefficients) * scales[relations.kept, None]
+    shared = part > NOT_ESTIMABLE * scales[relations.dropped]
+    terms = fixed_terms(fitted.model)
+    found = []
+    for term, rows in hypotheses:
+        others = [t for t in terms if t != term and not contains(t, term)]
+        columns = [c for t in others for c in t.columns]
+        beyond = ~np.isin(relations.kept, columns)
+        if len(rows) and shared[np.ix_(beyond, np.isin(relations.dropped, columns))].any():
+            found.append(term.name)
+    if not found:
+        return []
+    return [
+        f"{', '.join(found)}: tested without columns of other terms that depend on theirs; "
+        "another order of terms or levels gives other tests, and joint_tests() what each "
+        "term tells by itself"
+    ]
 
 
 class FRow(NamedTuple):
@@ -132,6 +163,7 @@ def f_table(
     hypotheses: Iterable[tuple[FixedTerm, np.ndarray]],
     choice: DfChoice,
     title: str,
+    notes: Iterable[str] = (),
 ) -> NotedTable:
     """F tests of hypotheses of terms, a row a term.
 
@@ -145,6 +177,8 @@ def f_table(
         Denominator degrees of freedom.
     title : str
         What the tests are; the heading says also what they rest on.
+    notes : iterable of str, optional
+        Told below the table, before those of the degrees of freedom.
     """
     tests = chosen_tests(fitted, choice)
     rows = {term.name: _f_row(tests, own, fitted.scale) for term, own in hypotheses}
@@ -152,7 +186,7 @@ def f_table(
     if fitted.settings.cov_type != "nonrobust":
         heading += f", covariance: {fitted.settings.cov_type}"
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=F_COLUMNS)
-    return NotedTable.of(frame, heading, df_notes(fitted, choice))
+    return NotedTable.of(frame, heading, [*notes, *df_notes(fitted, choice)])
 
 
 def _f_row(tests: FixedTests, rows: np.ndarray, scale: float) -> FRow:

@@ -27,15 +27,16 @@ from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
 from mixedext.inference.means.linear_functions import MarginalMeans
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
-from mixedext.limits import LINEAR_COLUMN, ROW_ROUNDING
+from mixedext.limits import BEND_ROUNDING, LINEAR_COLUMN, NO_CORNER, ROW_ROUNDING
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
-# The normal law, where the results have another method.
-# Step of difference quotients, as a share of the covariate's range.
+# Step of difference quotients, as a share of the covariate's range; and how often an eighth
+# of it is taken where the column is not smooth within it.
 STEP = 1e-3
+MOST_STEPS = 6
 _NO_DIFFERENCE = "the columns do not differ between the values; give others by at="
 _NOT_ALONE = "the data determine none of its differences by itself"
 
@@ -211,7 +212,8 @@ def emtrends(
     Raises
     ------
     ValueError
-        If an argument is not known, or ``var`` is no covariate of the model.
+        If an argument is not known, ``var`` is no covariate of the model, or a column of
+        it jumps or has a corner at the grid's value.
 
     Examples
     --------
@@ -480,19 +482,41 @@ def _slopes(reference, grid, var, span, delta):
         if not (np.isfinite(delta) and delta != 0):
             raise ValueError(f"delta={delta!r} must be a step, not zero")
         return (at(delta) - at(0.0)) / delta
-    near = quotient(STEP * span)
-    slope = (4 * quotient(STEP * span / 2) - near) / 3
+
+    def bend(step):
+        return at(step) - 2 * at(0.0) + at(-step)
+
     # a column that is linear over the whole range is so exactly: no digits are lost
+    step, middle = STEP * span, np.abs(at(0.0))
     try:
         with np.errstate(all="ignore"):
-            wide, half = quotient(span / 2), quotient(span / 4)
-            bend = at(span / 2) - 2 * at(0.0) + at(-span / 2)
-            size = np.abs(at(0.0)) + np.abs(wide) * span
+            wide, half, bent = quotient(span / 2), quotient(span / 4), bend(span / 2)
     except (FormulaError, ValueError):
-        wide = half = bend = size = np.full_like(slope, np.nan)
+        wide = half = bent = np.full_like(middle, np.nan)
+    size = middle + np.abs(wide) * span
     close = LINEAR_COLUMN * size
-    linear = (np.abs(wide - half) * span <= close) & (np.abs(bend) <= close)
-    return np.where(linear.all(axis=0), wide, slope)
+    others = np.maximum(np.abs(wide - half), np.abs(wide - quotient(step))) * span
+    linear = ((others <= close) & (np.abs(bent) <= close)).all(axis=0)
+    rounding = BEND_ROUNDING * np.nan_to_num(size + np.abs(bent), nan=1.0).max(axis=0)
+    for _ in range(MOST_STEPS):
+        first, second, third = (quotient(step / k) for k in (1, 2, 4))
+        rough = _not_fourths(bend(step), bend(step / 2), rounding)
+        rough |= _not_fourths(first - second, second - third, rounding / step)
+        if not rough[:, ~linear].any():
+            return np.where(linear, wide, (4 * second - first) / 3)
+        step /= 8
+    row = rough[:, ~linear].any(axis=1).argmax()
+    value = grid.values([var])[var].iloc[row]
+    raise ValueError(
+        f"a column of {var} jumps or has a corner at {var} = {value:.6g}, where it has no "
+        "slope; give another value by at=, or the step of a quotient by delta="
+    )
+
+
+def _not_fourths(over_step, over_half, rounding):
+    """Where differences over half a step are no fourths: a jump or a corner is within."""
+    close = NO_CORNER * np.abs(over_step) + rounding
+    return np.abs(over_half - over_step / 4) > close
 
 
 def _term_tests(reference, grid, by, context):

@@ -30,7 +30,12 @@ from mixedext.specification.formula.new_data import (
     new_fixed_columns,
     series_as_frame,
 )
-from mixedext.specification.formula.single_rows import expressions_in, whole_column_fault
+from mixedext.specification.formula.single_rows import (
+    cure_of_whole_column,
+    differs_alone,
+    expressions_in,
+    whole_column_fault,
+)
 
 __all__ = [
     "FixedRows",
@@ -39,6 +44,7 @@ __all__ = [
     "new_response",
     "numbers",
     "refuse_whole_columns",
+    "response_fault",
     "without_inestimable",
 ]
 
@@ -170,12 +176,33 @@ def new_response(model: Model, frame: pd.DataFrame) -> np.ndarray:
             raise FormulaError(f"the response {text!r} is not numeric: {error}") from None
     if not hasattr(model, "fixed_formula"):
         raise FormulaError(f"the new data have no column {text!r}, the response")
-    used = used_columns(frame, [text])
-    engine = FormulaEngine(used, model.namespace, frame.columns, model.aliases)
+    fault = response_fault(model)
+    if fault:
+        raise FormulaError(fault)
     try:
-        return offset_column(engine, text)
+        return _response_column(model, text, frame)
     except FormulaError as error:
         raise FormulaError(f"the response {text!r} of the new data: {error}") from error
+
+
+def _response_column(model, text, frame):
+    used = used_columns(frame, [text])
+    engine = FormulaEngine(used, model.namespace, frame.columns, model.aliases)
+    return offset_column(engine, text)
+
+
+def response_fault(model: Model) -> str:
+    """Why new data have no response, as ``scale(y)``, "" if they have; looked at once."""
+    known = vars(model)
+    frame = getattr(model.data, "frame", None)
+    if "response_fault" not in known and frame is not None:
+        text, fault = model.fixed_formula.split("~", 1)[0].strip(), ""
+        if text not in frame.columns and differs_alone(
+            lambda rows: _response_column(model, text, rows), frame
+        ):
+            fault = cure_of_whole_column(text, kept="I(y - y.mean())")
+        known["response_fault"] = fault
+    return known.get("response_fault", "")
 
 
 def without_inestimable(model: Model, exog: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -230,11 +257,11 @@ def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
     known = vars(model)
     if "whole_column_fault" not in known:
         frame = getattr(model.data, "frame", None)
-        about = model.fixed_formula, model.namespace, model.offset_formulas
+        offsets = [term.text for term in model.offset_terms]
         if frame is None or not has_rows(model):
             return
         fault = ""
-        if expressions_in(*about):
+        if expressions_in(model.fixed_formula, model.namespace, offsets):
             fault = whole_column_fault(
                 getattr(model.data, SPEC_ATTRIBUTE),
                 frame,
@@ -243,7 +270,7 @@ def refuse_whole_columns(model: Model, *, refuse: bool = True) -> None:
                 model.fixed_formula,
                 model.namespace,
                 model.aliases,
-                model.offset_formulas,
+                model.offset_terms,
             )
         known["whole_column_fault"] = fault
     if refuse and known["whole_column_fault"]:
@@ -273,7 +300,7 @@ def new_columns(model: Model, data: Any, with_column: bool = True) -> NewColumns
         model.fixed_formula,
         model.namespace,
         model.aliases,
-        model.offset_formulas,
+        model.offset_terms,
         model.emptied,
     )
     if found.exog.shape[1] < model.k_fe:  # not one row could be evaluated

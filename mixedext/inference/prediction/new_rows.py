@@ -28,7 +28,7 @@ from mixedext.specification.formula.component_rows import ComponentRows
 from mixedext.specification.formula.term_recipe import (
     Formulas,
     TermRows,
-    component_fault_of,
+    fault_of,
     named_columns,
     named_rows,
     new_component_rows,
@@ -43,7 +43,7 @@ __all__ = [
     "NewRows",
     "conditional_terms",
     "effect_columns",
-    "keep_component_faults",
+    "keep_term_faults",
     "level_labels",
     "new_component",
     "new_rows",
@@ -344,25 +344,28 @@ def _formulas(model):
         model.aliases,
         model.emptied,
         getattr(model.data, "frame", None),
-        partial(_component_fault, model),
+        partial(_term_fault, model),
     )
 
 
-def _component_fault(model, recipe):
-    """Why a component has no columns for new data; looked at once, while there are rows."""
-    known = vars(model).setdefault("component_faults", {})
-    if recipe.component not in known:
-        found = component_fault_of(recipe, _formulas(model))
+def _term_fault(model, recipe, part):
+    """Why a part of a term has none for new data; looked at once, while there are rows."""
+    known = vars(model).setdefault("term_faults", {})
+    key = part, recipe.component or recipe.columns, recipe.factors
+    if key not in known:
+        found = fault_of(recipe, part, _formulas(model))
         if found is None:
             return None
-        known[recipe.component] = found
-    return known[recipe.component]
+        known[key] = found
+    return known[key]
 
 
-def keep_component_faults(model: Model) -> None:
-    """Look at variance components before the data are removed."""
-    for number in model.components if model.recipes is not None else ():
-        _component_fault(model, model.recipes[number])
+def keep_term_faults(model: Model) -> None:
+    """Look at the random terms before the data are removed."""
+    for recipe in model.recipes or ():
+        parts = ("columns", "levels") if recipe.component is None else ("component",)
+        for part in parts:
+            _term_fault(model, recipe, part)
 
 
 def _settled(fitted, number, rows, frame, new_levels):

@@ -117,7 +117,7 @@ def smaller_model(
     smaller.formula = _joined(response, fixed_text, model, terms)
     smaller.fixed_formula = f"{response} ~ {fixed_text}"
     smaller.namespace, smaller.aliases = model.namespace, model.aliases
-    smaller.offset_formulas, smaller.emptied = model.offset_formulas, model.emptied
+    smaller.offset_terms, smaller.emptied = model.offset_terms, model.emptied
     smaller.offset_name, smaller.offset_by_rows = model.offset_name, model.offset_by_rows
     smaller.data.frame = model.data.frame
     smaller.stated = whole.stated.without_groups()
@@ -143,7 +143,7 @@ def _joined(response, fixed_text, model, terms):
     """A formula of its parts, with the model's offsets."""
     labels = _written_labels(model)
     bars = [labels.get(id(t), t.label) for t in terms]
-    offsets = [f"offset({o})" for o in model.offset_formulas]
+    offsets = map(str, model.offset_terms)
     return f"{response} ~ {' + '.join([fixed_text, *bars, *offsets])}"
 
 

@@ -8,8 +8,8 @@ from statsmodels.base.model import LikelihoodModelResults
 
 from mixedext.fitted import Fitted, has_rows
 from mixedext.inference.means.estimated_means import keep_grid
-from mixedext.inference.prediction.fixed_rows import refuse_whole_columns
-from mixedext.inference.prediction.new_rows import keep_component_faults
+from mixedext.inference.prediction.fixed_rows import refuse_whole_columns, response_fault
+from mixedext.inference.prediction.new_rows import keep_term_faults
 from mixedext.models.glmm.rows import pearson_chi2
 from mixedext.models.mixedlm.statsmodels_face.groups_view import forget_groups
 
@@ -29,7 +29,8 @@ def remove_data(results: Any) -> None:
         keep_grid(fitted)
         if getattr(model, "fixed_formula", None) is not None:
             refuse_whole_columns(model, refuse=False)
-            keep_component_faults(model)
+            response_fault(model)
+            keep_term_faults(model)
     own = fitted.generalized.without_rows()
     kept = Fitted(own, model, fitted.settings, fitted.arguments, fitted._of_fit)
     results.fitted = kept

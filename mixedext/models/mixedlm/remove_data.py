@@ -9,8 +9,8 @@ from statsmodels.base.model import LikelihoodModelResults
 from mixedext.fitted import has_rows
 from mixedext.inference.diagnostics.residuals import residual_quantiles
 from mixedext.inference.means.estimated_means import keep_grid
-from mixedext.inference.prediction.fixed_rows import refuse_whole_columns
-from mixedext.inference.prediction.new_rows import keep_component_faults
+from mixedext.inference.prediction.fixed_rows import refuse_whole_columns, response_fault
+from mixedext.inference.prediction.new_rows import keep_term_faults
 from mixedext.inference.prediction.residual_places import keep_recipe
 from mixedext.inference.random_effects.by_group import keep_grams
 from mixedext.inference.variances.residual_covariance import forget_residual_rows
@@ -33,7 +33,8 @@ def remove_data(results: Any) -> None:
         keep_recipe(fitted)
         if getattr(model, "fixed_formula", None) is not None:
             refuse_whole_columns(model, refuse=False)
-            keep_component_faults(model)
+            response_fault(model)
+            keep_term_faults(model)
     for name in ("fittedvalues", "resid"):
         vars(results).pop(name, None)
     for kwds in (results.cov_kwds, fitted.settings.cov_kwds):

@@ -231,7 +231,7 @@ def given_offset(model: Any, offset: Any) -> Any:
     ValueError
         If the formula adds to it.
     """
-    if model.offset_formulas:
+    if model.offset_terms:
         raise ValueError(
             "offset was given as values beside offset(...) in the formula: give offset= too"
         )

@@ -333,7 +333,8 @@ class FormulaEngine:
             )
         scope = {str(c): _widest(self.data[c]) for c in self.data.columns}
         try:
-            labels = eval(name, {**self.namespace}, scope)
+            text = self._remembering(f"I({name})")[2:-1]
+            labels = eval(text, {**self.namespace}, scope)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # such as SystemExit

@@ -55,12 +55,12 @@ from mixedext.specification.formula.column_kinds import (
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     UsedColumns,
-    offset_column,
 )
 from mixedext.specification.formula.given_columns import (
     column_name,
     column_or_array,
 )
+from mixedext.specification.formula.offset_terms import OffsetTerm, evaluated_offset
 from mixedext.specification.formula.plain_formula import (
     plain_response,
 )
@@ -94,8 +94,8 @@ class ModelFrame:
         The formula engine's specification of the fixed part.
     fixed_formula : str
         Response and fixed effects.
-    offset_formulas : tuple of str
-        Expressions of the offset terms.
+    offset_terms : tuple of OffsetTerm
+        The offsets of the formula.
     namespace : dict
         What the formula uses besides the data.
     aliases : dict
@@ -123,7 +123,7 @@ class ModelFrame:
     rows: np.ndarray
     model_spec: object
     fixed_formula: str
-    offset_formulas: tuple[str, ...]
+    offset_terms: tuple[OffsetTerm, ...]
     namespace: dict = field(repr=False)
     aliases: dict[str, str] = field(repr=False)
     offset_name: str | None
@@ -273,7 +273,7 @@ def model_frame(
         ]
     elif re_formula is not None or vc_formula:
         raise AttributeError("groups= is required where re_formula or vc_formula is given")
-    shift = _offset(engine, split.offsets, arrays)
+    offsets, shift = _offset(engine, split.offsets, arrays)
     weight = None if "weights" not in arrays else _numbers(arrays["weights"], "weights")
     parts = {"offset": shift, "weights": weight}
     if not (of_data and finite_data):
@@ -331,7 +331,7 @@ def model_frame(
         rows=np.ones(len(frame), bool) if keep is None else keep,
         model_spec=model_spec,
         fixed_formula=fixed_formula,
-        offset_formulas=split.offsets,
+        offset_terms=offsets,
         namespace=engine.namespace,
         aliases=engine.aliases,
         offset_name=column_name(offset),
@@ -524,13 +524,15 @@ def _columns_with(mask, table):
 
 
 def _offset(engine, expressions, arrays):
-    total = None
+    """The offsets of a formula, and the sum of all."""
+    total, terms = None, []
     if "offset" in arrays:
         total = _numbers(arrays["offset"], "offset")
     for expression in expressions:
-        value = offset_column(engine, expression)
+        term, value = evaluated_offset(engine, expression)
+        terms.append(term)
         total = value if total is None else total + value
-    return total
+    return tuple(terms), total
 
 
 def _warn_no_intercept(group_name):

@@ -19,10 +19,11 @@ from mixedext.specification.formula.column_kinds import described
 from mixedext.specification.formula.formula_engine import (
     FormulaEngine,
     is_of_name,
-    offset_column,
     reason_of,
     used_columns,
 )
+from mixedext.specification.formula.offset_terms import OffsetTerm
+from mixedext.specification.formula.plain_formula import DeferredSpec
 
 __all__ = ["NewColumns", "new_fixed_columns", "series_as_frame"]
 
@@ -157,7 +158,7 @@ def new_fixed_columns(
     fixed_formula: str,
     namespace: Mapping[str, Any],
     aliases: Mapping[str, str],
-    offset_formulas: Sequence[str] = (),
+    offset_terms: Sequence[OffsetTerm] = (),
     emptied: Mapping[Any, pd.Index] | None = None,
 ) -> NewColumns:
     """Fixed-effects columns and formula offset for new data, bases as in the fit.
@@ -168,13 +169,13 @@ def new_fixed_columns(
         The formula engine's specification of the fixed part.
     data : DataFrame
         New data, or what a frame can be made of.
-    fixed_formula, namespace, aliases, offset_formulas
+    fixed_formula, namespace, aliases, offset_terms
         As in ``ModelFrame``.
     emptied : dict, optional
         For each categorical column its categories that no row of the fit has.
     """
     frame = data_frame(data)
-    texts = [fixed_formula.split("~", 1)[1], *offset_formulas]
+    texts = [fixed_formula.split("~", 1)[1], *(term.text for term in offset_terms)]
     used = used_columns(frame, texts)
     absent = _lacks_category(used)
     known = [*frame.columns, *index_levels(frame, used.columns)]
@@ -198,8 +199,8 @@ def new_fixed_columns(
     exog, offset = np.asarray(exog, float), None
     if absent.all() and len(absent):
         return NewColumns(np.full((len(absent), exog.shape[1]), np.nan), None, met)
-    for expression in offset_formulas:
-        value = offset_column(engine, expression)
+    for term in offset_terms:
+        value = _new_offset(engine, term)
         offset = value if offset is None else offset + value
     if not absent.any():
         return NewColumns(exog, offset, met)
@@ -208,6 +209,17 @@ def new_fixed_columns(
     if offset is not None:
         offset = _spread(offset, ~absent)
     return NewColumns(whole, offset, met)
+
+
+def _new_offset(engine, term):
+    """Values of an offset for new data."""
+    spec = term.spec.resolve() if isinstance(term.spec, DeferredSpec) else term.spec
+    if spec is None:
+        raise FormulaError(
+            f"what {term} has learned from the data of the fit could not be saved with the "
+            "model; predict before it is saved"
+        )
+    return np.asarray(_new_matrix(engine, spec, f"I({term.text})"), float)[:, 0]
 
 
 def _in_emptied(data, emptied):

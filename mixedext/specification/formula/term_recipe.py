@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from mixedext.exceptions import FormulaError
 from mixedext.specification.data.columns import column_of, index_levels
 from mixedext.specification.data.known_levels import MISSING, UNKNOWN, known_codes
 from mixedext.specification.data.labels import factorize, interact, level_index
-from mixedext.specification.formula.bars import Bar
+from mixedext.specification.formula.bars import Bar, plain_name
 from mixedext.specification.formula.component_rows import (
     ComponentRows,
     component_fault,
@@ -30,6 +31,11 @@ from mixedext.specification.formula.formula_engine import (
 from mixedext.specification.formula.new_data import new_fixed_columns
 from mixedext.specification.formula.plain_formula import DeferredSpec
 from mixedext.specification.formula.portable_spec import portable_spec
+from mixedext.specification.formula.single_rows import (
+    cure_of_whole_column,
+    differs_alone,
+    expressions_in,
+)
 from mixedext.specification.formula.vc_formula import formula_columns
 from mixedext.specification.terms.components import Component
 from mixedext.specification.terms.grouped import Grouped
@@ -41,7 +47,7 @@ __all__ = [
     "Formulas",
     "TermRecipe",
     "TermRows",
-    "component_fault_of",
+    "fault_of",
     "named_columns",
     "named_rows",
     "new_component_rows",
@@ -141,16 +147,16 @@ class Formulas:
         For each categorical column its categories that no row of the fit has.
     frame : DataFrame or None
         The data of the fit, if they are there.
-    component_fault : callable
-        Why a component, named by its recipe, has no columns for new data; None if that is
-        not known.
+    fault : callable
+        Why a part of a recipe, one of ``FAULTS``, cannot be evaluated on new data, "" if it
+        can; None if that is not known.
     """
 
     namespace: Mapping[str, Any]
     aliases: Mapping[str, str]
     emptied: Mapping[Any, pd.Index]
     frame: pd.DataFrame | None
-    component_fault: Callable[[TermRecipe], str | None]
+    fault: Callable[[TermRecipe, str], str | None]
 
 
 def new_term_rows(
@@ -187,10 +193,11 @@ def new_term_rows(
         codes = np.where(square > 0, UNKNOWN, 0)
         codes[found.codes < 0] = MISSING
         return TermRows(codes, known, square)
+    _refuse_fault(recipe, "levels", formulas)
     _, factors = _factors(recipe, data, formulas)
     codes = known_codes(term._levels, factors)
-    z = _columns(recipe, term, data, formulas)
-    return _rows_at(term, codes, z)
+    _refuse_fault(recipe, "columns", formulas)
+    return _rows_at(term, codes, _columns(recipe, data, formulas))
 
 
 def _rows_at(term, codes, z):
@@ -220,20 +227,71 @@ def new_component_rows(
     return component_rows(engine, recipe.columns, component, groups, factors[0], check)
 
 
-def component_fault_of(recipe: TermRecipe, formulas: Formulas) -> str | None:
-    """Why a variance component has no columns for new data; None without the fit's rows."""
-    if formulas.frame is None:
-        return None
+def fault_of(recipe: TermRecipe, part: str, formulas: Formulas) -> str | None:
+    """Why a part of a recipe cannot be evaluated on new data; None without the fit's rows.
+
+    Parameters
+    ----------
+    recipe : TermRecipe
+        What was written.
+    part : str
+        One of ``FAULTS``.
+    formulas : Formulas
+        Names and data of the model.
+    """
+    return None if formulas.frame is None else FAULTS[part](recipe, formulas)
+
+
+def _component_fault(recipe, formulas):
     engine, factors = _factors(recipe, formulas.frame, formulas)
     name = recipe.component or ""
     return component_fault(formulas.frame, engine, name, recipe.columns, factors[0][0])
+
+
+def _columns_fault(recipe, formulas):
+    if not expressions_in(f"~ {recipe.columns}", formulas.namespace):
+        return ""
+    if differs_alone(lambda rows: _columns(recipe, rows, formulas), formulas.frame):
+        return cure_of_whole_column(recipe.columns)
+    return ""
+
+
+def _levels_fault(recipe, formulas):
+    for atom in recipe.factors or ():
+        if plain_name(atom) in {*formulas.frame.columns, *formulas.frame.index.names}:
+            continue
+
+        own = replace(recipe, columns="1", factors=(atom,))
+        if differs_alone(partial(_labels, own, formulas), formulas.frame):
+            return cure_of_whole_column(atom, kept="x.mean() or x.max()")
+    return ""
+
+
+def _labels(recipe, formulas, data):
+    """Label of every row, None without one."""
+    codes, levels = new_labels(recipe, data, formulas)
+    return np.append(levels.to_numpy(object), [None])[np.maximum(codes, -1)]
+
+
+# What of a recipe may depend on other rows.
+FAULTS = {
+    "component": _component_fault,
+    "columns": _columns_fault,
+    "levels": _levels_fault,
+}
+
+
+def _refuse_fault(recipe, part, formulas):
+    fault = formulas.fault(recipe, part)
+    if fault:
+        raise FormulaError(fault)
 
 
 def _component_check(recipe, formulas):
     """What refuses rows that do not tell their columns of a component."""
 
     def check(engine):
-        fault = formulas.component_fault(recipe)
+        fault = formulas.fault(recipe, "component")
         if fault is None:
             raise FormulaError(
                 "the data of the fit were removed, so that columns of "
@@ -283,7 +341,7 @@ def _factor(engine, recipe, atom):
     return factorize(column_of(engine.data, recipe.group))
 
 
-def _columns(recipe, term, data, formulas):
+def _columns(recipe, data, formulas):
     """Columns of the term, (n, k)."""
     if recipe.columns.strip() == "1":
         return np.ones((len(data), 1))
@@ -292,8 +350,8 @@ def _columns(recipe, term, data, formulas):
         if formulas.frame is None:
             raise FormulaError(
                 "the data of this model were removed before it was saved or copied, and "
-                f"what the formula of {term.label} has learned from them cannot be "
-                "pickled; predict first, or save it with its data"
+                f"what ({recipe.columns} | {recipe.group}) has learned from them cannot "
+                "be pickled; predict first, or save it with its data"
             )
         spec = fixed_spec(
             f"~ {recipe.columns}",
@@ -344,7 +402,8 @@ def term_columns(
     if data is None:
         raise ValueError(f"an array does not tell the columns of {term.label}")
     if recipe.component is None:
-        return _columns(recipe, term, data, formulas)
+        _refuse_fault(recipe, "columns", formulas)
+        return _columns(recipe, data, formulas)
     used = used_columns(data, [recipe.columns])
     engine = FormulaEngine(used, formulas.namespace, data.columns, formulas.aliases)
     found = formula_columns(

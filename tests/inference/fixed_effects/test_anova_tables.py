@@ -451,3 +451,32 @@ def test_type_one_knows_nothing_of_the_residual_covariance():
         assert table.loc[term, "statistic"] == pytest.approx(float(test.fvalue), rel=1e-9)
         if len(at) == 1:  # joint ones depend on the form of the rows
             assert table.loc[term, "df_denom"] == pytest.approx(float(test.df_denom))
+
+
+def _empty_cells(seed, reverse):
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({"g": np.arange(30) % 6})
+    for name, levels in {"a": "pqr", "b": "stuv", "c": "xyz"}.items():
+        chosen = rng.choice(list(levels), 30)
+        frame[name] = pd.Categorical(chosen, sorted(levels, reverse=reverse))
+    return frame.assign(y=rng.normal(size=30) + frame["g"] % 3)
+
+
+@pytest.mark.parametrize("kind", [2, 3])
+@pytest.mark.parametrize("seed", [1, 4, 5])
+def test_terms_that_share_columns_are_noted(seed, kind):
+    """Those whose tests depend on which level comes first, and nothing with two factors."""
+    tables = [
+        mx.mixedlm("y ~ a * b * c + (1 | g)", _empty_cells(seed, reverse))
+        .fit()
+        .anova(kind, "z")
+        for reverse in (False, True)
+    ]
+    one, other = (table["statistic"].to_numpy(float) for table in tables)
+    changed = tables[0].index[~np.isclose(one, other, rtol=1e-5, equal_nan=True)]
+    assert list(changed) == ["a", "a:b", "a:c"]
+    for table in tables:
+        (note,) = [n for n in table.notes if "tested without columns" in n]
+        assert set(changed) <= set(note.split(": tested")[0].split(", "))
+    two = mx.mixedlm("y ~ a * b + (1 | g)", _empty_cells(seed, False)).fit()
+    assert not any("tested without" in note for note in two.anova(kind).notes)

@@ -939,3 +939,48 @@ def test_trends_and_tests_of_covariates_without_steps_of_one():
         flat = mx.mixedlm("y ~ C(f)*c", data).fit()
         with np.errstate(all="raise"):
             assert np.isnan(flat.emtrends("f", "c").table["estimate"]).all()
+
+
+def _broken_lines():
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"g": np.repeat(np.arange(8), 10), "x": rng.normal(0.6, 1.5, 80)})
+    return data.assign(y=data["x"] + rng.normal(size=80) + rng.normal(size=8)[data["g"]])
+
+
+@pytest.mark.parametrize(
+    ("term", "at", "slope"),
+    [
+        ("x % 2", 0.7, 1.0),  # the same quotient over half and a quarter of the range
+        ("np.round(x)", 1.0, 0.0),
+        ("np.maximum(x, 1)", 1.0005, 1.0),  # a corner within the first step
+        ("np.maximum(x, 1)", 0.9995, 0.0),
+        ("np.abs(x)", -1e-4, -1.0),
+        ("np.sin(90 * x)", 0.0, 90.0),
+        ("I(x**5)", 0.0, 0.0),
+        ("I(x**5)", 1.0, 5.0),
+    ],
+)
+def test_slopes_beside_jumps_and_corners(term, at, slope):
+    result = mx.mixedlm(f"y ~ {term} + (1 | g)", _broken_lines()).fit()
+    found = result.emtrends("1", "x", at={"x": at}).table["estimate"].iloc[0]
+    wanted = slope * result.fe_params.iloc[1]
+    assert found == pytest.approx(
+        wanted, rel=1e-6, abs=1e-9 * abs(result.fe_params.iloc[1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("term", "at"),
+    [
+        ("np.where(x > x.mean(), 1, 0)", "mean"),
+        ("np.abs(x)", 0.0),
+        ("np.sign(x)", 0.0),
+        ("bs(x, knots=[1], degree=1)", 1.0),
+    ],
+)
+def test_no_slope_at_jumps_and_corners(term, at):
+    result = mx.mixedlm(f"y ~ {term} + (1 | g)", _broken_lines()).fit()
+    with pytest.raises(ValueError, match=r"x jumps or has a corner at x = .*delta="):
+        result.emtrends("1", "x", at={"x": at})
+    quotient = result.emtrends("1", "x", at={"x": at}, delta=0.1)
+    assert np.isfinite(quotient.table["estimate"].iloc[0])

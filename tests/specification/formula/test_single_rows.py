@@ -69,6 +69,70 @@ def test_what_depends_on_other_rows_is_refused(data, text):
 @pytest.mark.parametrize(
     "text",
     [
+        "(x.rank() | g)",
+        "(0 + np.digitize(x, np.quantile(x, [0.3, 0.6])) | g)",
+        "(1 | np.digitize(x, np.quantile(x, [0.3, 0.6])))",
+        "(1 | pd.cut(x, 4))",
+        "(1 | f:(x.rank() > 40))",
+        "(1 | center(x) > 0)",
+    ],
+)
+def test_random_terms_that_depend_on_other_rows_are_refused(data, text):
+    """Their columns or levels; what needs neither is answered."""
+    result = mx.mixedlm(f"y ~ f + {text}", data).fit()
+    for ask in (result.predict, pickle.loads(pickle.dumps(result)).predict):
+        with pytest.raises(mx.FormulaError, match=r"than among all rows.*conditional=F"):
+            ask(data.head(3))
+    mean = result.predict(data.head(3), conditional=False)
+    result.remove_data()
+    assert result.predict(data.head(3), conditional=False).equals(mean)
+    with pytest.raises(mx.FormulaError, match="than among all rows"):
+        result.predict(data.head(3), new_levels="zero")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(1 | x > x.mean())",
+        "(1 | g:(x < np.median(x)))",
+        "offset(center(x)) + (1 | g)",
+        "offset(2 * scale(x) - k) + (1 | g)",
+        "f + offset(x - x.mean()) + offset(center(k)) + (center(x) | g)",
+    ],
+)
+def test_offsets_and_levels_that_are_remembered(data, text):
+    data = data.assign(y=data["y"] + 3 * (data["x"] > data["x"].mean()))
+    new = data[data["x"] > 3.5]  # whose own means are others
+    result = mx.mixedlm(f"y ~ {text}", data).fit()
+    fitted = result.fittedvalues.loc[new.index]
+    assert result.fittedvalues.std() > 0.5
+    again = pickle.loads(pickle.dumps(result))
+    result.remove_data()
+    for own in (again, result, pickle.loads(pickle.dumps(result))):
+        np.testing.assert_allclose(own.predict(new), fitted, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["scale(y)", "center(y)", "I(y.rank())"])
+def test_responses_that_depend_on_other_rows_are_refused(data, text):
+    """Of rows of new levels; means of the whole column are remembered."""
+    new = data[data["g"] == 3].assign(g=77)
+    result = mx.mixedlm(f"{text} ~ x + (1 | g)", data).fit()
+    with pytest.raises(mx.FormulaError, match=r"than among all rows.*I\(y - y.mean\(\)\)"):
+        result.ranef_new(new)
+    result.remove_data()
+    with pytest.raises(mx.FormulaError, match="than among all rows"):
+        result.ranef_new(new)
+    written = mx.mixedlm("I((y - y.mean()) / y.std()) ~ x + (1 | g)", data).fit()
+    before = data.assign(y=(data["y"] - data["y"].mean()) / data["y"].std())
+    known = mx.mixedlm("y ~ x + (1 | g)", before).fit()
+    found = written.ranef_new(new).values
+    wanted = known.ranef_new(before[data["g"] == 3].assign(g=77)).values
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "center(x)",
         "poly(x, 3)",
         "bs(x, df=5)",
