@@ -370,6 +370,8 @@ LOWER_DEVIANCE, LOWER_SHARE = 1e-6, 1e-6
 LIMIT_ZETA, LIMIT_STEPS, LIMIT_WIDTH = 1e-9, 40, 1e-13
 # Below this distance from the estimate, in zeta, the signed root has no digits.
 SMALL_ZETA = 1e-4
+# Step of a path, as a share of the estimate, that is no more than its rounding.
+UNRESOLVED = 1e-14
 # inference/profile/restricted_minimum
 # What one more Newton step may still take off the deviance at a point of a path, and at a
 # limit: the step is taken without being computed, with an error of the power 3/2 of it.

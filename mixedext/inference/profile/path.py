@@ -24,6 +24,7 @@ from mixedext.limits import (
     LOWER_DEVIANCE,
     LOWER_SHARE,
     SMALL_ZETA,
+    UNRESOLVED,
 )
 
 __all__ = [
@@ -153,6 +154,9 @@ class Path:
                 length = _first_step(self.coordinates, last, self.step)
             else:
                 length = self._next_step(last, before)
+            if not length > UNRESOLVED * abs(last.coordinate):
+                self.end = "the likelihood changes within the rounding of the estimate"
+                return
             node = self._next(last, before, length)
             self.nodes.append(node)
             if self.height(node) >= self.zeta_max:

@@ -18,7 +18,7 @@ import mixedext as mx
 from mixedext.engine.fit import evaluate_design, fit_design
 from mixedext.inference.profile import signed_root
 from mixedext.inference.profile.coordinates import Coordinates, ProfileModel, Target
-from mixedext.inference.profile.path import _predict, solve_limit
+from mixedext.inference.profile.path import Path, _predict, solve_limit
 from mixedext.inference.profile.restricted_minimum import restricted_minimum
 from mixedext.inference.profile.signed_root import profile_curve, profile_fit
 
@@ -384,3 +384,16 @@ def test_a_limit_where_the_deviance_is_no_number_says_so(monkeypatch):
     curve = profile_fit(fit.fitted.fit, [Target("sigma")], ZETA99, 0.5).curves[0]
     limits = curve.limits(ProfileModel(fit.fitted.fit.design), 0.95)
     assert all(np.isnan(limit.value) and "is no number" in limit.reason for limit in limits)
+
+
+def test_a_path_whose_step_is_the_rounding_of_the_estimate_says_so():
+    """Of saturated data the curvature may leave no number beside the estimate."""
+    state = SimpleNamespace(z=np.array([0.0, 1.05]))
+    middle = SimpleNamespace(coordinate=1.05, bend=1e34, state=state, deviance=0.0)
+    target = SimpleNamespace(kind="coefficient")
+    limits = (-np.inf, np.inf)
+    coordinates = SimpleNamespace(tau=0, target=target, limits=limits, held=1)
+    path = Path(coordinates, middle, 0.0, 1, 3.0, 0.5)
+    path.walk()
+    assert path.end == "the likelihood changes within the rounding of the estimate"
+    assert not path.nodes
