@@ -53,6 +53,11 @@ def answering(function: Function, method: str = "") -> Function:
         most = None
     known = [p.name for p in own if p.kind not in _SEVERAL]
     names = set(known)
+    needed = [
+        (i if p.kind in _BY_POSITION else len(own), p.name)
+        for i, p in enumerate(own)
+        if p.default is Parameter.empty and p.kind not in _SEVERAL
+    ]
 
     @wraps(function)
     def answered(*args: Any, **kwargs: Any) -> Any:
@@ -66,6 +71,12 @@ def answering(function: Function, method: str = "") -> Function:
             raise TypeError(
                 f"{called} takes {most or 'no'} argument{'s' * (most != 1)} by position, "
                 f"not {given}: write the others by name"
+            )
+        missing = [name for i, name in needed if i >= given and name not in kwargs]
+        if missing:
+            raise TypeError(
+                f"{called} needs {' and '.join(missing)}: "
+                f"{called}({', '.join(f'{name}=...' for name in missing)})"
             )
         return function(*args, **kwargs)
 

@@ -45,6 +45,7 @@ def test_calls_go_through():
         ((), {"levl": 1}, "draw has no argument 'levl'. Did you mean 'level'?"),
         ((), {"colour": 1}, "'colour'; there are: n, rng, level"),
         ((1, 2, 3), {}, "draw takes 2 arguments by position, not 3"),
+        ((), {"level": 0.9}, "draw needs n: draw(n=...)"),
     ],
 )
 def test_calls_that_are_wrong_are_answered(arguments, named, said):
