@@ -424,7 +424,7 @@ def _roots(gram: np.ndarray, z: sparse.csr_array, effects: np.ndarray) -> np.nda
             part = sparse.csr_array(z[:, columns])
             rows = part[np.diff(part.indptr) > 0].toarray()
             stacked = np.vstack([rows, np.eye(len(columns))])
-            upper = np.linalg.qr(stacked, mode="r")
+            upper = np.asarray(np.linalg.qr(stacked, mode="r"))
             own[...] = upper.T * np.where(upper.diagonal() < 0, -1.0, 1.0)
         return out
 

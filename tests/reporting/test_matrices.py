@@ -7,9 +7,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from scipy.linalg import block_diag
 
 import mixedext as mx
+from mixedext.reporting.matrices import _roots
 
 pytestmark = [pytest.mark.formula_engine, pytest.mark.filterwarnings("ignore")]
 
@@ -124,6 +126,18 @@ def test_l_is_the_factor_of_the_cross_products(result):
     assert not np.triu(factor.toarray(), 1).any()
     assert factor.index[-1] == "y"
     assert set(factor.row_lines) <= set(range(1, len(omega)))
+
+
+def test_roots_of_variances_that_hide_the_identity():
+    """Of two equal columns z the second pivot of z'z 11' + I is (1 + 2 z'z) / (1 + z'z)."""
+    z = sparse.csr_array(np.full((12, 2), 1e9))
+    gram = (z.T @ z).toarray() + np.eye(2)
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.cholesky(gram)
+    (root,) = _roots(gram[None], z, np.arange(2)[None])
+    assert root[1, 1] == pytest.approx(np.sqrt(2), rel=1e-7)
+    assert root[0, 1] == 0.0
+    np.testing.assert_allclose(root @ root.T, gram, rtol=1e-14)
 
 
 def test_names_and_lines():
