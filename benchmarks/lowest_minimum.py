@@ -6,7 +6,8 @@
 Every case is a random small design of one kind: ``intercept`` (one factor, 8 to 60 rows),
 ``slope`` (``(x | g)`` or ``(x || g)``), ``crossed``, ``nested``, and ``panel`` (a published
 panel with a random choice of columns and an intercept of units, periods or both), each by
-maximum and restricted likelihood in turn.  Its default fit is compared with the lowest end
+maximum and restricted likelihood in turn; ``panel_slope``, where asked for, is a panel with
+a slope.  Its default fit is compared with the lowest end
 of 20 searches from random starts.  The table shows by kind how often the fit ended more
 than 1e-6 above, whether its verdict said that lower minima may exist, how often two minima
 were seen, which rule found the lowest, and the evaluations that the rules took.  A case is
@@ -36,6 +37,7 @@ from mixedext.engine.search.optimize import minimize_deviance
 from mixedext.limits import LEAST_RESIDUAL, NOISE_ACCEPTED
 
 KINDS = ("intercept", "slope", "crossed", "nested", "panel")
+ALL_KINDS = (*KINDS, "panel_slope")
 STARTS, SEARCH_STEPS = 20, 200
 # Deviance above the lowest that counts.
 GAP = 1e-6
@@ -120,7 +122,8 @@ def nested(rng):
     return " + ".join(["y ~ 1", *columns, "(1 | g/h)"]), data
 
 
-def panel(rng, folder):
+def panel_columns(rng, folder):
+    """A panel, its factors, and some of its columns, the response first."""
     names = [name for name in PANELS if (folder / f"{name}.csv").exists()]
     name = str(rng.choice(names))
     data = pd.read_csv(folder / f"{name}.csv")
@@ -137,8 +140,21 @@ def panel(rng, folder):
         known = data[by].unique()
         some = rng.choice(known, int(rng.integers(4, len(known) + 1)), replace=False)
         data = data[data[by].isin(some)].reset_index(drop=True)
-    bars = [f"(1 | {unit})", f"(1 | {period})"]
+    return data, (unit, period), terms
+
+
+def panel(rng, folder):
+    data, factors, terms = panel_columns(rng, folder)
+    bars = [f"(1 | {factor})" for factor in factors]
     bars = bars if rng.random() < 0.8 else [str(rng.choice(bars))]
+    return f"{terms[0]} ~ " + " + ".join(["1", *terms[1:], *bars]), data
+
+
+def panel_slope(rng, folder):
+    data, factors, terms = panel_columns(rng, folder)
+    first, other = rng.permutation(factors)
+    bars = [f"({rng.choice(terms[1:])} {rng.choice(['|', '||'])} {first})"]
+    bars += [f"(1 | {other})"] if rng.random() < 0.5 else []
     return f"{terms[0]} ~ " + " + ".join(["1", *terms[1:], *bars]), data
 
 
@@ -146,7 +162,8 @@ def case(number, seed, kinds, folder):
     """Formula, data and REML or not of a case."""
     rng = np.random.default_rng([seed, number])
     kind = kinds[number % len(kinds)]
-    made = panel(rng, folder) if kind == "panel" else globals()[kind](rng)
+    of_panels = kind.startswith("panel")
+    made = globals()[kind](rng, folder) if of_panels else globals()[kind](rng)
     return kind, made[0], pd.DataFrame(made[1]), bool(rng.integers(2))
 
 
@@ -224,7 +241,7 @@ def run(arguments):
 
 def table(rows):
     """Frequencies by kind."""
-    for kind in KINDS:
+    for kind in ALL_KINDS:
         own = [r for r in rows if r["kind"] == kind]
         if not own:
             continue
@@ -232,7 +249,7 @@ def table(rows):
         silent = [r for r in above if not r["doubtful"]]
         rules = Counter(r["rule"] for r in own if r["rule"])
         print(
-            f"{kind:9} {len(own):6} fits, {len(above):4} above the lowest "
+            f"{kind:11} {len(own):6} fits, {len(above):4} above the lowest "
             f"({len(silent)} not said), {sum(r['doubtful'] for r in own):4} doubtful, "
             f"{sum(r['seen'] > 1 for r in own):4} with two minima, "
             f"{np.mean([r['evaluations'] for r in own]):5.1f} evaluations, "
@@ -245,7 +262,7 @@ def main():
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+    parser.add_argument("--kinds", nargs="+", choices=ALL_KINDS, default=KINDS)
     folder = Path(__file__).parents[1] / "tests" / "results" / "data"
     parser.add_argument("--panels", type=Path, default=folder)
     parser.add_argument("--json", type=Path)
