@@ -42,7 +42,7 @@ def test_calls_go_through():
     ("arguments", "named", "said"),
     [
         ((), {"seed": 1}, "draw has no argument 'seed': write rng="),
-        ((), {"levl": 1}, "draw has no argument 'levl'. Did you mean 'level'?"),
+        ((), {"levels": 1}, "draw has no argument 'levels'. Did you mean 'level'?"),
         ((), {"colour": 1}, "'colour'; there are: n, rng, level"),
         ((1, 2, 3), {}, "draw takes 2 arguments by position, not 3"),
         ((), {"level": 0.9}, "draw needs n: draw(n=...)"),

@@ -212,7 +212,8 @@ cdef class _Refit:
     cdef double* other
 
     def __cinit__(
-        self, Profiled function, term_start, inverse, Py_ssize_t max_iterations, double reach
+        self, Profiled function, term_start, inverse, Py_ssize_t max_iterations,
+        double reach,
     ):
         self.reach = reach
         self.function, self.n = function, function.n_theta

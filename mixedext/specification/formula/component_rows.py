@@ -116,8 +116,8 @@ def component_rows(
     column = table.get_indexer(wanted)
     place = np.where(column >= 0, component.place[column], -1)
     keys = pd.MultiIndex.from_arrays([level_index(levels).take(found.column_group), names])
-    size = int(component.place.max(initial=-1)) + 1
-    return ComponentRows(codes, sparse.coo_array(found.matrix), place, keys, size)
+    matrix = sparse.coo_array(found.matrix)
+    return ComponentRows(codes, matrix, place, keys, component.n_effects)
 
 
 def component_fault(

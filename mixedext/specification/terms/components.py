@@ -107,6 +107,8 @@ class Component:
     place : ndarray
         (q,) number of every column's effect among the effects of the term, row by row;
         -1 where the column is zero, so that there is no effect.
+    n_effects : int
+        Number of effects of the term, L k, those that pad levels of fewer columns included.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Component:
     labels: ColumnLabels
     complete: bool
     place: np.ndarray
+    n_effects: int
 
     @cached_property
     def sizes(self) -> np.ndarray:
@@ -288,7 +291,8 @@ class ComponentColumns:
         levels = level_index(self._level_labels(np.flatnonzero(used)))
         # labels that stand twice in a group are no names of levels
         term = SparseTerm(matrix, self.name, levels if levels.is_unique else None)
-        return term, self._component(np.where(used, np.cumsum(used) - 1, -1))
+        place = np.where(used, np.cumsum(used) - 1, -1)
+        return term, self._component(place, matrix.shape[1])
 
     def _padded_term(self, matrix, per_row, level, position, k, n_levels):
         n = matrix.shape[0]
@@ -338,7 +342,7 @@ class ComponentColumns:
             self.levels if alone else self._level_labels(first, groups),
         )
         place = np.where(level >= 0, level * k + position, -1)
-        return term, self._component(place)
+        return term, self._component(place, n_levels * k)
 
     def _names(self, columns, level, position, k):
         """Names of the term's columns: their label where all levels have the same."""
@@ -353,7 +357,7 @@ class ComponentColumns:
                 names.append(self.name if k == 1 else f"{self.name}.{j + 1}")
         return names
 
-    def _component(self, place):
+    def _component(self, place, n_effects):
         return Component(
             self.name,
             len(self.levels),
@@ -362,6 +366,7 @@ class ComponentColumns:
             self.labels,
             self.complete,
             place,
+            n_effects,
         )
 
     def _level_labels(self, first, groups=None):

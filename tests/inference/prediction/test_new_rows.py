@@ -255,6 +255,17 @@ def test_component_of_a_row_without_a_group():
     np.testing.assert_allclose(found.se_mean[0], found.se_mean[1])
 
 
+@pytest.mark.parametrize("text", ["C(h)", "0 + C(h)"])
+def test_a_component_whose_last_group_has_fewer_columns(text):
+    """Its effects are padded; those of the fit's rows are the fit's."""
+    data = crossed()
+    data["h"] = pd.Categorical(np.where((data["g"] < 7) & (data["h"] > 2), "b", "a"))
+    model = mx.mixedlm("y ~ x", data, groups="g", re_formula="1", vc_formula={"h": text})
+    result = model.fit()
+    found = result.predict(data, conditional=True)
+    np.testing.assert_allclose(found, result.fittedvalues, rtol=1e-12)
+
+
 def test_numbers_for_what_were_categories():
     """Numbers that are the categories are taken for them, others are refused."""
     data = crossed()
