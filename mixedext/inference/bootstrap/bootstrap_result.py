@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mixedext.algebra.deviations import standard_deviations
 from mixedext.arguments import check_choice, confidence, did_you_mean
 from mixedext.calls import answer_calls
 from mixedext.engine.residual.natural import natural_parameters
@@ -108,7 +109,7 @@ class Bootstrap:
         values = self._sound()
         limits = self._limits(values, 0.95, "percentile")
         mean = [v.mean() if len(v) else np.nan for v in values]
-        errors = [v.std(ddof=1) if len(v) > 1 else np.nan for v in values]
+        errors = [standard_deviations(v, 1) if len(v) > 1 else np.nan for v in values]
         table = pd.DataFrame(
             {
                 "estimate": self.estimate,

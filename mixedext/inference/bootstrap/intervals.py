@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy import stats
 
+from mixedext.algebra.deviations import standard_deviations
 from mixedext.limits import WHOLE_COUNT
 from mixedext.specification.covariance.linear import LinearStructure
 from mixedext.specification.terms.random_terms import RandomTerm
@@ -82,7 +83,7 @@ def _basic(values, estimate, level):
 
 def _normal(values, estimate, level):
     center = 2 * estimate - values.mean()
-    margin = stats.norm.ppf((1 + level) / 2) * values.std(ddof=1)
+    margin = stats.norm.ppf((1 + level) / 2) * standard_deviations(values, 1)
     return center - margin, center + margin
 
 

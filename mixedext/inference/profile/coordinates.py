@@ -410,6 +410,8 @@ class Coordinates:
         count = sum(len(g) for g in gammas)
         change = model.change * np.exp(-z[tau])
         inner = change @ np.concatenate(gammas) if count else np.zeros(0)
+        if not np.isfinite(inner).all():  # variances whose ratio to sigma^2 is no number
+            return None
         held = None if self.row is None else (self.row, z[self.held] - self.offset)
         inner_tau = z[tau] - 2 * np.log(model.design.y_scale)
         point = model.joint.at(inner, inner_tau, held)

@@ -86,3 +86,12 @@ def test_where_nothing_can_be_computed_the_deviance_is_infinite():
     z = coordinates.start(model.fitted(fit))
     z[0] = np.nan
     assert coordinates.at(z).value == np.inf
+
+
+def test_where_a_ratio_of_variances_is_no_number_the_deviance_is_infinite():
+    """Neither the residual variance nor those of the effects is a number but zero."""
+    model, fit = model_of([(2, 0), (1, 0)])
+    coordinates = Coordinates(model, model.targets()[0])
+    z = coordinates.start(model.fitted(fit))
+    z[coordinates.slices[0]], z[coordinates.tau] = 0.0, -800.0
+    assert coordinates.at(z).value == np.inf

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.regression.mixed_linear_model import MixedLMParams
 
+from mixedext.algebra.deviations import standard_deviations
 from mixedext.fitted import Fitted, HasFitted, once_a_fit
 from mixedext.inference.bootstrap.bootstrapping import simulate_refits
 from mixedext.inference.profile.variance_profile import profile_variance
@@ -175,7 +176,7 @@ def bootstrap(
     estimates = np.hstack([refits.fe_params, variances, refits.residual])
     if store:
         results.bootstrap_results = estimates
-    return estimates.mean(axis=0), estimates.std(axis=0), estimates
+    return estimates.mean(axis=0), standard_deviations(estimates), estimates
 
 
 def get_nlfun(results: Any, *args: Any, **kwargs: Any) -> None:
