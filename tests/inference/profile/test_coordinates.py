@@ -88,8 +88,9 @@ def test_where_nothing_can_be_computed_the_deviance_is_infinite():
     assert coordinates.at(z).value == np.inf
 
 
-def test_where_a_ratio_of_variances_is_no_number_the_deviance_is_infinite():
+def test_where_a_ratio_of_variances_is_no_number_the_deviance_is_infinite(monkeypatch):
     """Neither the residual variance nor those of the effects is a number but zero."""
+    monkeypatch.setattr("mixedext.engine.deviance.joint_deviance.MOST_EFFECTS", 0)
     model, fit = model_of([(2, 0), (1, 0)])
     coordinates = Coordinates(model, model.targets()[0])
     z = coordinates.start(model.fitted(fit))
