@@ -194,6 +194,8 @@ def other_starts(design: Design) -> OtherStarts:
     smallest = tuple(_smallest(design))
     points = _points(structures, smallest) if few else None
     within = len(design.blocks.factors) > 1
+    if few and within and not intercepts:  # scattered points are few in so many dimensions
+        starts = np.vstack([starts, OUTSIDE * identity])
     axes = _axes(structures, smallest)
     lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
     takes_all = few and n_theta > 2 and _takes_all(design.blocks)

@@ -138,6 +138,18 @@ def test_one_start_is_left_alone(case):
 
 
 @pytest.mark.formula_engine
+def test_slopes_of_crossed_factors_start_from_far_out():
+    """Eight years of a panel; lme4 1.1-31 stops at 3231.2 and 3231.9 (nloptwrap, bobyqa)."""
+    data = pd.read_csv(DATA / "cigar.csv")
+    data = data[data["year"].isin([64, 65, 66, 71, 77, 78, 85, 88])]
+    result = mx.mixedlm(
+        "sales ~ pop16 + ndi + pop + (pop | state) + (1 | year)", data
+    ).fit()
+    assert result.convergence.minima == pytest.approx([3217.5417618, 3229.4244058])
+    assert result.convergence.found_from == "other"
+
+
+@pytest.mark.formula_engine
 def test_drop1_compares_lowest_minima():
     """The reduced model's fit used to stop at 73.93578."""
     data = pd.read_csv(DATA / "drop1_two_minima.csv")
