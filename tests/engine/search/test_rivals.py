@@ -139,7 +139,7 @@ def test_one_start_is_left_alone(case):
 
 @pytest.mark.formula_engine
 def test_slopes_of_crossed_factors_start_from_far_out():
-    """Eight years of a panel; lme4 1.1-31 stops at 3231.2 and 3231.9 (nloptwrap, bobyqa)."""
+    """Eight years of a panel; lme4 1.1-31 stops at 3231.2 (nloptwrap), 3231.9 (bobyqa)."""
     data = pd.read_csv(DATA / "cigar.csv")
     data = data[data["year"].isin([64, 65, 66, 71, 77, 78, 85, 88])]
     result = mx.mixedlm(
