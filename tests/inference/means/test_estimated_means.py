@@ -950,7 +950,7 @@ def _broken_lines():
 @pytest.mark.parametrize(
     ("term", "at", "slope"),
     [
-        ("x % 2", 0.7, 1.0),  # the same quotient over half and a quarter of the range
+        ("I(x % 2)", 0.7, 1.0),  # the same quotient over half and a quarter of the range
         ("np.round(x)", 1.0, 0.0),
         ("np.maximum(x, 1)", 1.0005, 1.0),  # a corner within the first step
         ("np.maximum(x, 1)", 0.9995, 0.0),

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 
 import mixedext as mx
+from mixedext.compat import FormulaManager
 from mixedext.specification.formula.single_rows import expressions_in
 
 pytestmark = pytest.mark.formula_engine
+
+FORMULAIC = FormulaManager().engine == "formulaic"
 
 
 def standardized(x):
@@ -74,7 +77,10 @@ def test_what_depends_on_other_rows_is_refused(data, text):
         "(1 | np.digitize(x, np.quantile(x, [0.3, 0.6])))",
         "(1 | pd.cut(x, 4))",
         "(1 | f:(x.rank() > 40))",
-        "(1 | center(x) > 0)",
+        pytest.param(
+            "(1 | center(x) > 0)",
+            marks=pytest.mark.skipif(FORMULAIC, reason="formulaic has no name center here"),
+        ),
     ],
 )
 def test_random_terms_that_depend_on_other_rows_are_refused(data, text):
