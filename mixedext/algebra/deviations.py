@@ -8,7 +8,7 @@ __all__ = ["standard_deviations"]
 
 
 def standard_deviations(values: np.ndarray, ddof: int = 0) -> np.ndarray:
-    """Standard deviations along the first axis, of values in units of the largest.
+    """Standard deviations along the first axis, in units of powers of two.
 
     Parameters
     ----------
@@ -24,4 +24,5 @@ def standard_deviations(values: np.ndarray, ddof: int = 0) -> np.ndarray:
     """
     size = np.abs(values).max(axis=0, initial=0.0)
     size = np.where((size > 0) & np.isfinite(size), size, 1.0)
+    size = np.ldexp(1.0, np.frexp(size)[1] - 1)  # no digit changes
     return (values / size).std(axis=0, ddof=ddof) * size
