@@ -127,18 +127,19 @@ def fault_of_labels(name: Any, labels: Iterable[Any]) -> str:
     ''
     """
     texts = [label for label in labels if isinstance(label, str)]
-    missing = next(filter(means_missing, texts), None)
-    if missing is not None:
+    stripped = {text.strip() for text in texts}
+    folded = {text.casefold() for text in stripped}
+    if not folded.isdisjoint(_MISSING):
+        missing = next(filter(means_missing, texts))
         return (
             f"has the label {missing!r}, which most often means that a value is missing; "
             f"data[{name!r}].replace({missing!r}, np.nan) says so"
         )
     column = f"data[{name!r}].str"
-    if twice := _alike(texts, lambda text: text.strip()):
+    if len(stripped) < len(texts) and (twice := _alike(texts, str.strip)):
         return f"{twice} blanks alone; {column}.strip() makes them one"
-    by_capitals = {text.casefold() for text in texts}
     # of a and A alone nothing else tells one from the other
-    if len(by_capitals) > 1 and (twice := _alike(texts, str.casefold)):
+    if 1 < len(folded) < len(stripped) and (twice := _alike(texts, str.casefold)):
         return f"{twice} capitals alone; {column}.lower() makes them one"
     return ""
 
