@@ -39,6 +39,8 @@ _TOKEN = re.compile(
     r"(?<![\w.])Q\(\s*[\"']([^\"']+)[\"']\s*\)|`([^`]+)`|\"[^\"]*\"|'[^']*'"
     r"|([^\W\d]\w*)((?:\.\w+)*)(\s*[\[(])?|[\[({]|[\])}]"
 )
+# Rows of text that are looked at for odd labels: to code them all once more would cost.
+MOST_LOOKED = 10_000
 # A name or backticks to a whole power, which crosses a term with itself.
 _POWER = re.compile(r"([^\W\d][\w.]*|`[^`]+`)\s*\*\*\s*(\d+)")
 
@@ -162,12 +164,13 @@ def warn_of_categories(name: Any, values: Any) -> None:
     series = pd.Series(values)
     categorical = _is_categorical(series)
     text = not categorical and _kind(series.dtype) == "O"
-    labels = factorize(series)[1].tolist() if text or categorical else []
+    looked = series.iloc[:MOST_LOOKED] if text else series
+    labels = factorize(looked)[1].tolist() if text or categorical else []
     wrong = fault_of_numbers(name, labels) if text else ""
     if wrong or (text and _are_numbers(series)) or _kind(series.dtype) == "M":
         said = f"holds {described(series)}, which become categories; "
         said += wrong or _cure(name, series)
-    elif len(labels) == 1:
+    elif len(labels) == 1 and len(looked) == len(series):
         said = f"has one value among the rows used, {labels[0]!r}: leave it out"
     else:
         said = fault_of_labels(name, labels)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 
+import pandas as pd
 import pytest
 
 import mixedext as mx
+from mixedext.specification.formula.column_kinds import warn_of_categories
 from mixedext.specification.formula.text_columns import fault_of_labels, fault_of_numbers
 
 
@@ -70,3 +72,13 @@ def test_categories_that_are_stated_are_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error", mx.CategoryWarning)
         mx.mixedlm("Reaction ~ C(x) + (1 | Subject)", data)
+
+
+def test_of_many_rows_the_first_are_looked_at(monkeypatch):
+    """What follows is not: one label among those is none of a constant column."""
+    monkeypatch.setattr("mixedext.specification.formula.column_kinds.MOST_LOOKED", 3)
+    with pytest.warns(mx.CategoryWarning, match="decimal comma"):
+        warn_of_categories("x", pd.Series(["1,5", "2,5", "3,5", "word"], dtype=object))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_categories("f", pd.Series(["a", "a", "a", "b"], dtype=object))
