@@ -294,17 +294,19 @@ class RowFactor(Factor):
         count, rest = columns.shape[1], columns
         u_lead = np.zeros((*self.blocks.lead_gram.shape[:2], count))
         u_tail = np.zeros((self.blocks.tail_size, count))
-        size = np.inf
+        size = np.full(count, np.inf)
         for _ in range(REFINEMENT_STEPS):
             lead, tail = self.rows.products(rest)
             lead = self._lead_product(lead) - u_lead
             tail = self.tail.lam_times(tail, transpose=True) - u_tail
             step_lead, step_tail = self._solve(lead, tail)
-            before, size = size, _squares(step_lead, step_tail)
-            if (size > 0.25 * before).all():
+            own = _squares(step_lead, step_tail)
+            if not (own < 0.25 * size).any():
                 break  # rounding is all that is left
-            u_lead += step_lead
-            u_tail += step_tail
+            shrinks = own < size
+            size = np.where(shrinks, own, 0.0)  # the others are left as they are
+            u_lead += np.where(shrinks, step_lead, 0.0)
+            u_tail += np.where(shrinks, step_tail, 0.0)
             rest = columns - self.rows.times(*self._effect(u_lead, u_tail))
             if (size <= REFINED_STEP**2 * _squares(u_lead, u_tail)).all():
                 break

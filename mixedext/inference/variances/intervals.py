@@ -162,7 +162,8 @@ def conf_int_vcomp(
         own_limits = None if profiled is None else profiled.residual
         own = residual_rows(fitted, method, scale, level, own_limits)
         frame = own if len(frame) == 1 else pd.concat([frame.iloc[:-1], own])
-    notes = _boundary_notes(fitted) + ([] if profiled is None else profiled.notes)
+    notes = _boundary_notes(fitted) + _rounding_notes(table)
+    notes += [] if profiled is None else profiled.notes
     return NotedTable.of(frame, "", notes)
 
 
@@ -173,11 +174,13 @@ def _variance_precision(fitted: Fitted) -> pd.DataFrame:
     estimates, jacobian = sd_and_correlation(np.array(values), pairs)
     held = np.isnan(covariance.diagonal())
     whole = np.where(np.isnan(covariance), 0.0, covariance)
-    error = np.sqrt(np.einsum("ij,jk,ik->i", jacobian, whole, jacobian))
+    square = np.einsum("ij,jk,ik->i", jacobian, whole, jacobian)
+    held |= square < 0.0  # where rounding leaves none
+    error = np.sqrt(square, where=~held, out=np.full(len(held), np.nan))
     return pd.DataFrame(
         {
             "estimate": estimates,
-            "std_err": np.where(held, np.nan, error),
+            "std_err": error,
             "value": values,
             "value_std_err": np.sqrt(covariance.diagonal()),
             "cor": [pair is not None for pair in pairs],
@@ -251,6 +254,14 @@ def _boundary_notes(fitted: Fitted) -> list[str]:
             f"At the limit of a correlation, without standard errors: {', '.join(limits)}"
         )
     return notes + of_residual
+
+
+def _rounding_notes(table: pd.DataFrame) -> list[str]:
+    """Which values have lost their error though their variances have one."""
+    lost = table.index[table["std_err"].isna() & table["value_std_err"].notna()]
+    if not len(lost):
+        return []
+    return [f"Rounding leaves no standard errors of {', '.join(lost)}"]
 
 
 def _cov_variances(fitted: Fitted) -> np.ndarray:

@@ -268,3 +268,28 @@ def test_a_given_theta_stays_and_pickles_are_whole():
     np.testing.assert_array_equal(again.fitted.fit.effects[0], best.fitted.fit.effects[0])
     theta = best.fitted.fit.optimum.theta
     assert again.fitted.fit.objective.value(theta) == best.fitted.fit.optimum.deviance
+
+
+def test_columns_whose_steps_grow_are_left_as_they_are(monkeypatch):
+    """Their solves have no digits; those of the others go on to the last one."""
+    y = balanced(False, (1e6, 1.0, 1.0), 3)
+    i, j, _ = np.indices(y.shape)
+    data = {"y": y.ravel(), "a": i.ravel(), "b": (i * 0 + j).ravel()}
+    result = mx.mixedlm("y ~ 1 + (1 | a) + (1 | b)", pd.DataFrame(data)).fit()
+    factor = result.fitted.fit.objective.factor
+    columns = np.random.default_rng(1).normal(size=(y.size, 2))
+    expected = factor._refined(columns)[0]
+    solve, calls = type(factor)._solve, []
+
+    def grows(self, lead, tail):
+        lead, tail = solve(self, lead, tail)
+        calls.append(1)
+        lead[..., 1] = 1e60 ** min(len(calls), 5)
+        return lead * [0.99, 1.0], tail * 0.99
+
+    monkeypatch.setattr(type(factor), "_solve", grows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = factor._refined(columns)[0]
+    assert len(calls) > 3
+    assert found[0, 0] == pytest.approx(expected[0, 0], rel=1e-8)

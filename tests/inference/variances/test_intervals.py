@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import mixedext as mx
+from mixedext.inference.variances import intervals
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 
@@ -320,3 +321,22 @@ def test_satterthwaite_limits_of_a_negative_covariance_are_missing_in_silence():
         table = result.conf_int_vcomp(method="satterthwaite")
     assert (result.var_corr["corr"] < 0).any()
     assert table["lower"].isna().sum() == 1
+
+
+def test_errors_that_rounding_takes_are_blank_and_said(monkeypatch):
+    """As of correlations near one, where variances have errors that cancel in them."""
+    results = mx.mixedlm(SLEEP, data_of("sleepstudy")).fit()
+    before = results.conf_int_vcomp(method="wald")
+    covariance = intervals._cov_variances(results.fitted)
+    values, pairs = zip(*intervals._variance_elements(results.fitted), strict=True)
+    gradient = intervals.sd_and_correlation(np.array(values), pairs)[1][1]
+    image = covariance @ gradient
+    covariance -= (1 + 1e-9) * np.outer(image, image) / (gradient @ image)
+    monkeypatch.setattr(intervals, "_cov_variances", lambda fitted: covariance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = results.conf_int_vcomp(method="wald")
+    assert table["std_err"].isna().to_list() == [False, True, False, False]
+    assert table["lower"].isna().to_list() == [False, True, False, False]
+    assert "Rounding leaves no standard errors of cor Intercept.Days|Subject" in str(table)
+    assert "Rounding" not in str(before)
