@@ -48,7 +48,8 @@ SIZES = {2: 6, 3: 4}
 # valleys of one ratio of the two: so many directions, as many sizes of both up to the
 # largest, and as many of each standard deviation without correlation.
 DIRECTIONS, JOINT_SIZES, SMALLEST_JOINT, LARGEST_JOINT, APART = 24, 8, 0.3, 100.0, 7
-# More of both have no grid, but so many points at random, each with so many neighbours.
+# More of both have no grid, but so many points at random, each with so many neighbours;
+# where few rows may all be explained as many again, at correlations of one and larger.
 SCATTERED, NEAREST = 64, 6
 # With few rows, slopes or more than two terms so many of the lowest points are started from
 # besides those lower than their neighbours: valleys may run between the points.
@@ -192,16 +193,18 @@ def other_starts(design: Design) -> OtherStarts:
     intercepts = n_theta == len(design.blocks.factors)
     few = nobs <= FEW_ROWS[min(max(n_theta, 2), 3) if intercepts else 2]
     smallest = tuple(_smallest(design))
-    points = _points(structures, smallest) if few else None
+    axes = _axes(structures, smallest)
+    far = _far_out(design, axes)
+    narrow = far is not None and nobs <= FEW_ROWS[3]
+    points = _points(structures, smallest, narrow) if few else None
     within = len(design.blocks.factors) > 1
     if few and within and not intercepts:  # scattered points are few in so many dimensions
         starts = np.vstack([starts, OUTSIDE * identity])
-    axes = _axes(structures, smallest)
     lowest = 1 if intercepts and n_theta < 3 and nobs > FEW_ROWS[3] else LOWEST
     takes_all = few and n_theta > 2 and _takes_all(design.blocks)
-    far = _far_out(design, axes)
-    known = points if nobs <= FEW_ROWS[3] else None
-    outside = None if far is None else _outside(identity, known)
+    outside = None
+    if far is not None:
+        outside = _outside(structures, identity, points if narrow else None)
     # rows of slopes stand for themselves: between two minima lies more, the more there are
     reach = PROMISING if intercepts else PROMISING * max(1.0, nobs / FEW_ROWS[3])
     rules = points, axes, lowest, reach, within, takes_all, far, outside
@@ -221,12 +224,25 @@ def _far_out(design, axes):
     return np.multiply.outer(FAR_OUT, directions[directions.any(axis=1)])
 
 
-def _outside(identity, points):
-    """All standard deviations far out, and the outermost points that are looked at."""
+def _outside(structures, identity, points):
+    """All standard deviations far out, in every direction of correlated pairs.
+
+    Of one correlated pair these are the outermost points that are looked at.
+    """
     outside = OUTSIDE * identity[None]
     if points is None:
         return outside
-    return np.vstack([outside, points[0][np.abs(points[0]).max(axis=1) > OUTSIDE]])
+    own = points[0][np.abs(points[0]).max(axis=1) > OUTSIDE]
+    ends = np.cumsum([s.n_theta for s in structures])
+    for s, end in zip(structures, ends, strict=True):
+        if len(structures) > 1 and s.k == 2 and s.n_theta == 3:
+            ways = np.tile(identity, (DIRECTIONS // 2, 1))
+            angle = np.pi * np.arange(len(ways)) / len(ways)
+            ways[:, end - 3 : end] = [
+                s.theta(np.array([[np.cos(a), 0.0], [np.sin(a), 0.0]])) for a in angle
+            ]
+            own = np.vstack([own, OUTSIDE * ways])
+    return np.vstack([outside, own])
 
 
 def _takes_all(blocks):
@@ -310,8 +326,8 @@ def _axes(structures, smallest):
 
 
 @lru_cache(maxsize=64)
-def _points(structures, smallest):
-    """Points to look at, and the numbers of their neighbours."""
+def _points(structures, smallest, narrow):
+    """Points to look at, also in narrow valleys, and the numbers of their neighbours."""
     axes = sum(min(s.n_theta, s.k) for s in structures)
     if axes == 1:  # that is looked along
         return _no_points(1)
@@ -319,7 +335,7 @@ def _points(structures, smallest):
         return _directions(smallest[0])
     if axes in SIZES and all(s.n_theta == 1 or s.is_diagonal for s in structures):
         return _grid(structures, smallest, SIZES[axes])
-    return _scattered(structures, smallest)
+    return _scattered(structures, smallest, 2 * SCATTERED if narrow else SCATTERED)
 
 
 def _directions(least):
@@ -369,15 +385,18 @@ def grid_neighbours(shape: tuple[int, ...], turns: bool = False) -> np.ndarray:
     return np.ascontiguousarray(np.column_stack(sides), np.intp)
 
 
-def _scattered(structures, smallest):
+def _scattered(structures, smallest, count):
     """Covariances of any sizes and correlations, the same ones always."""
     rng = np.random.default_rng(0)
     points, places = [], []
-    for number in range(SCATTERED):
+    for number in range(count):
+        largest = LARGEST if number < SCATTERED else LARGEST_JOINT
         parts, place = [], []
         for s, least in zip(structures, smallest, strict=True):
-            sizes = np.exp(rng.uniform(np.log(least), np.log(LARGEST), s.k))
+            sizes = np.exp(rng.uniform(np.log(least), np.log(largest), s.k))
             root = rng.normal(size=(s.k, s.k))
+            if number >= SCATTERED:  # of rank one
+                root[:, 1:] = 0.0
             root /= np.linalg.norm(root, axis=1, keepdims=True)
             if number < 2:  # all of them large, or as large as sigma
                 sizes[:] = 1.0 if number else LARGE_START

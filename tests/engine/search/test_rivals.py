@@ -388,6 +388,44 @@ def test_a_ratio_of_deviations_that_explains_the_response_is_told(seed):
     )
 
 
+def test_a_ratio_of_deviations_of_two_terms_that_explains_the_response_is_told():
+    """At correlations of one, and at one ratio of intercept and slope."""
+    data = pd.DataFrame(
+        {
+            "y": [-0.697, 1.201, -0.341, 0.454, 0.349, 1.878, 0.435, 0.509, -0.26, -0.93],
+            "x": [-2.541, 2.149, 0.794, 2.561, -0.053, 0.166, 0.327, 0.532, -0.564, 1.706],
+            "f": list("baababbaba"),
+            "g": list("0121121112"),
+            "h": list("1121200222"),
+        }
+    )
+    result = mx.mixedlm("y ~ x + f + (x | g:h) + (1 | h)", data).fit()
+    cell, inner = pd.get_dummies(data["g"] + data["h"]), pd.get_dummies(data["h"])
+    columns = np.column_stack([np.ones(10), data["f"] == "b", data["x"], data["y"]])
+
+    def deviance(theta):
+        slope = cell.to_numpy(float) * (theta[0] + theta[1] * data[["x"]].to_numpy())
+        z = np.hstack([slope, theta[2] * inner.to_numpy(float)])
+        v = np.eye(10) + z @ z.T
+        root = np.linalg.qr(np.linalg.solve(np.linalg.cholesky(v), columns), mode="r")
+        log_det = np.linalg.slogdet(v)[1] + 2 * np.log(abs(root.diagonal()[:3])).sum()
+        return log_det + 7 * (1 + np.log(2 * np.pi * root[3, 3] ** 2 / 7))
+
+    assert deviance(result.theta[[0, 1, 3]]) == pytest.approx(result.deviance, rel=1e-6)
+    near, far = (
+        optimize.minimize(
+            lambda ratio, size=size: deviance([size * ratio[0], size, size * ratio[1]]),
+            [0.2, 1.4],
+            method="Nelder-Mead",
+            options={"xatol": 1e-13, "maxfev": 2000},
+        ).fun
+        for size in (1e2, 1e4)
+    )
+    assert far < near - 2 * np.log(10)
+    assert far < result.deviance - 10
+    assert result.convergence.is_unbounded
+
+
 @pytest.mark.formula_engine
 def test_a_search_that_runs_off_says_why():
     model = mx.mixedlm("y ~ z + w + v + (x | g)", of_nine_rows(0))
