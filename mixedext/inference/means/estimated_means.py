@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import confidence, did_you_mean
-from mixedext.exceptions import FormulaError, NotEstimableError
+from mixedext.exceptions import NotEstimableError
 from mixedext.fitted import DfChoice, Fitted, HasFitted, once_a_fit
 from mixedext.inference.fixed_effects.covariance_choice import (
     choice_in_words,
@@ -26,17 +26,14 @@ from mixedext.inference.means.confounded_rows import confounded_rows
 from mixedext.inference.means.context import Context
 from mixedext.inference.means.linear_combinations import joint_test
 from mixedext.inference.means.linear_functions import MarginalMeans
+from mixedext.inference.means.local_slopes import local_slopes
 from mixedext.inference.means.reference_grid import Grid, ReferenceGrid
-from mixedext.limits import BEND_ROUNDING, LINEAR_COLUMN, NO_CORNER, ROW_ROUNDING
+from mixedext.limits import ROW_ROUNDING
 from mixedext.tables.noted_table import NotedTable
 
 __all__ = ["emmeans", "emtrends", "joint_tests", "keep_grid", "reference_grid"]
 
 WEIGHTS = ("equal", "proportional", "outer", "cells", "flat")
-# Step of difference quotients, as a share of the covariate's range; and how often an eighth
-# of it is taken where the column is not smooth within it.
-STEP = 1e-3
-MOST_STEPS = 6
 _NO_DIFFERENCE = "the columns do not differ between the values; give others by at="
 _NOT_ALONE = "the data determine none of its differences by itself"
 
@@ -236,7 +233,7 @@ def emtrends(
         levels[var] = pd.Series(predictor.summaries["mean"])
     grid = reference.grid(levels)
     low, high = predictor.summaries["range"]
-    slopes = _slopes(reference, grid, var, high - low, delta)
+    slopes = local_slopes(reference, grid, var, high - low, delta)
     grid = Grid(grid.levels, grid.codes, slopes, np.zeros(len(slopes)))
     shown = reference.with_parents([*names, *by])
     labels, rows, shift, notes = _average(reference, grid, shown, by, weights)
@@ -461,62 +458,6 @@ def _given_weights(grid, over, weights):
     if not np.isfinite(given).all() or (given < 0).any() or not given.any():
         raise ValueError("weights must be finite, not negative, and not all zero")
     return given[grid.places(over)]
-
-
-def _slopes(reference, grid, var, span, delta):
-    """Derivatives of the columns by a covariate, or quotients, at a grid."""
-    span = span if span > 0 else 1.0  # of a constant
-
-    def at(step):
-        levels = {**grid.levels, var: grid.levels[var].astype(float) + step}
-        return reference.evaluate(levels, grid.codes)
-
-    def quotient(step):
-        # the step that the numbers really make
-        values = grid.levels[var].to_numpy(float)
-        made = (values + step) - (values - step)
-        made = made[grid.codes[var].to_numpy()]
-        return (at(step) - at(-step)) / made[:, None]
-
-    if delta is not None:
-        if not (np.isfinite(delta) and delta != 0):
-            raise ValueError(f"delta={delta!r} must be a step, not zero")
-        return (at(delta) - at(0.0)) / delta
-
-    def bend(step):
-        return at(step) - 2 * at(0.0) + at(-step)
-
-    # a column that is linear over the whole range is so exactly: no digits are lost
-    step, middle = STEP * span, np.abs(at(0.0))
-    try:
-        with np.errstate(all="ignore"):
-            wide, half, bent = quotient(span / 2), quotient(span / 4), bend(span / 2)
-    except (FormulaError, ValueError):
-        wide = half = bent = np.full_like(middle, np.nan)
-    size = middle + np.abs(wide) * span
-    close = LINEAR_COLUMN * size
-    others = np.maximum(np.abs(wide - half), np.abs(wide - quotient(step))) * span
-    linear = ((others <= close) & (np.abs(bent) <= close)).all(axis=0)
-    rounding = BEND_ROUNDING * np.nan_to_num(size + np.abs(bent), nan=1.0).max(axis=0)
-    for _ in range(MOST_STEPS):
-        first, second, third = (quotient(step / k) for k in (1, 2, 4))
-        rough = _not_fourths(bend(step), bend(step / 2), rounding)
-        rough |= _not_fourths(first - second, second - third, rounding / step)
-        if not rough[:, ~linear].any():
-            return np.where(linear, wide, (4 * second - first) / 3)
-        step /= 8
-    row = rough[:, ~linear].any(axis=1).argmax()
-    value = grid.values([var])[var].iloc[row]
-    raise ValueError(
-        f"a column of {var} jumps or has a corner at {var} = {value:.6g}, where it has no "
-        "slope; give another value by at=, or the step of a quotient by delta="
-    )
-
-
-def _not_fourths(over_step, over_half, rounding):
-    """Where differences over half a step are no fourths: a jump or a corner is within."""
-    close = NO_CORNER * np.abs(over_step) + rounding
-    return np.abs(over_half - over_step / 4) > close
 
 
 def _term_tests(reference, grid, by, context):
