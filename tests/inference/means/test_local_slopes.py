@@ -8,6 +8,8 @@ import pytest
 
 import mixedext as mx
 
+pytestmark = pytest.mark.formula_engine
+
 
 def test_slopes_where_a_thousandth_of_the_range_is_no_step():
     """Numbers near 1e15 lie an eighth apart; only their products have coefficients."""
