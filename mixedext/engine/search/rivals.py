@@ -232,17 +232,19 @@ def _outside(structures, identity, points):
     outside = OUTSIDE * identity[None]
     if points is None:
         return outside
-    own = points[0][np.abs(points[0]).max(axis=1) > OUTSIDE]
+    if len(structures) == 1:
+        own = points[0][np.abs(points[0]).max(axis=1) > OUTSIDE]
+        return np.vstack([outside, own])
     ends = np.cumsum([s.n_theta for s in structures])
     for s, end in zip(structures, ends, strict=True):
-        if len(structures) > 1 and s.k == 2 and s.n_theta == 3:
+        if s.k == 2 and s.n_theta == 3:
             ways = np.tile(identity, (DIRECTIONS // 2, 1))
             angle = np.pi * np.arange(len(ways)) / len(ways)
             ways[:, end - 3 : end] = [
                 s.theta(np.array([[np.cos(a), 0.0], [np.sin(a), 0.0]])) for a in angle
             ]
-            own = np.vstack([own, OUTSIDE * ways])
-    return np.vstack([outside, own])
+            outside = np.vstack([outside, OUTSIDE * ways])
+    return outside
 
 
 def _takes_all(blocks):

@@ -48,7 +48,8 @@ def check_identification(
     Raises
     ------
     DesignError
-        If a covariance and the residual variance are told apart by nothing.
+        If a covariance and the residual variance are told apart by nothing, or the rows
+        are fewer than the variances and covariances.
 
     Warns
     -----
@@ -58,6 +59,13 @@ def check_identification(
     if not terms:
         return
     nobs = design.blocks.nobs
+    count = sum(s.n_theta for s in design.structures)
+    if residual and count > nobs and len(lenient) < len(terms):
+        raise DesignError(
+            f"the random effects have {count} variances and covariances, more than there "
+            f"are rows ({nobs}). Leave out terms or columns; of categories every level "
+            "has a variance of its own."
+        )
     crowded = [i for i, t in enumerate(terms) if residual and crowding(t, nobs) is not None]
     if not (crowded or _may_repeat(design) or is_cheap(design.blocks)):
         return

@@ -126,3 +126,14 @@ def test_what_nothing_tells_from_the_residual_is_refused(data):
     mx.mixedlm("y ~ x + (1 + k | g)", weighted, weights="w")
     with pytest.raises(mx.DesignError, match="96 random effects"):
         mx.mixedlm("y ~ x + (1 + k | g)", data.assign(w=2.0), weights="w")
+
+
+@pytest.mark.parametrize("bars", ["(t || g / h)", "(x + z | h) + (t || g)"])
+def test_more_variances_than_rows_are_refused(data, bars):
+    """Numbers that are kept as text are categories, here 27 of 30 rows."""
+    text = [f"{x:.3f}" for x in data["x"][:27]]
+    few = data[:30].assign(t=text + text[:3], g=np.arange(30) % 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(mx.DesignError, match=r"more than there are rows \(30\)"):
+            mx.mixedlm(f"y ~ x + {bars}", few)
