@@ -38,7 +38,8 @@ from mixedext.specification.terms.sparse_terms import SparseTerm
 MOST_ROUNDS, SAME_FITTED = 50, 1e-8
 # Rows up to which the information costs little beside the fit.
 MOST_CHECKED = 5000
-# Ends from a start that the user gives beside which that of the moments is looked at.
+# Ends from a start that the user gives, or the fitted values of a round before have left,
+# beside which that of the moments is looked at.
 ENDS_TO_DOUBT = "boundary", "flat", "failed"
 
 __all__ = [
@@ -255,17 +256,19 @@ def _fitted_values(model, fit):
 
 def _fit_bound(model, bound, reml, theta, iterations, search, start=None):
     rows = residual_rows(model, bound)
-    psi, held = _given(rows, bound)
+    given, held = _given(rows, bound)
+    psi = given
     if start is not None:
-        psi = start if psi is None else np.where(held, psi, start)
+        psi = start if given is None else np.where(held, given, start)
     if not search:
         start = psi if psi is not None else np.zeros(rows.n_psi)
         return residual_fit_at(rows, reml, theta, start)
     fit = fit_residual_rows(rows, reml, theta, psi, held, iterations)
-    free = psi is not None and iterations is None and not held.any()
-    if free and not any(bound.of_fitted) and fit.convergence.status in ENDS_TO_DOUBT:
+    doubtful = fit.convergence.status in ENDS_TO_DOUBT
+    if psi is not None and iterations is None and doubtful and not held.all():
         # the start may lie where the likelihood is flat
-        other = fit_residual_rows(rows, reml, theta)
+        moments = np.where(held, psi, starting_psi(rows)[0]) if held.any() else None
+        other = fit_residual_rows(rows, reml, theta, moments, held)
         no_end = not fit.convergence.converged and other.convergence.converged
         if no_end or other.deviance < fit.deviance - RESTART_GAIN:
             fit = other

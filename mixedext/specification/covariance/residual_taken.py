@@ -38,7 +38,8 @@ def on_whole_groups(
     rows : ndarray
         Numbers of the rows, (m,): of a residual group all, or none.
     draw : ndarray, optional
-        What each belongs to, (m,): a group that several draws have is as many groups.
+        What each belongs to, (m,): a group that several draws have is as many groups, and
+        a row without correlations as many as it is drawn.
 
     Returns
     -------
@@ -47,13 +48,16 @@ def on_whole_groups(
     """
     key = bound.group_codes[rows]
     if draw is not None:
+        if bound.correlation is None:  # each row is a group, which one draw may have twice
+            draw = np.arange(len(rows))
         key = draw * np.int64(bound.n_groups) + key
     taken, number = np.unique(key, return_inverse=True)
     # new numbers of the rows, by group taken and then as in the data
     order = np.lexsort((rows, number))
     start = np.searchsorted(number[order], np.arange(len(taken)))
     group = taken % bound.n_groups
-    batches = [_of_batch(batch, group, start, order) for batch in bound.batches]
+    alone = any(bound.of_fitted)  # the fitted values of a row differ from draw to draw
+    batches = [_of_batch(batch, group, start, order, alone) for batch in bound.batches]
     return replace(
         bound,
         batches=tuple(batch for batch in batches if len(batch.rows)),
@@ -72,15 +76,21 @@ def _at(values, rows):
     return None if values is None else values[rows]
 
 
-def _of_batch(batch, group, start, order):
-    """The groups of a batch that are taken, by the new numbers of their rows."""
+def _of_batch(batch, group, start, order, alone):
+    """The groups of a batch that are taken, by the new numbers of their rows.
+
+    ``alone`` gives each group a pattern of its own.
+    """
     place = np.full(int(max(group.max(initial=0), batch.group.max(initial=0))) + 1, -1)
     place[batch.group] = np.arange(len(batch.group))
     at = place[group]
     taken = np.flatnonzero(at >= 0)
     at = at[taken]
     rank = np.argsort(np.argsort(batch.rows[at], axis=1), axis=1)
-    used, pattern = np.unique(batch.pattern[at], return_inverse=True)
+    if alone:
+        used, pattern = batch.pattern[at], np.arange(len(at))
+    else:
+        used, pattern = np.unique(batch.pattern[at], return_inverse=True)
     return Batch(
         rows=order[start[taken][:, None] + rank],
         pattern=pattern.ravel(),

@@ -122,6 +122,26 @@ def test_rows_are_cases_of_independent_rows():
     assert again.n_failed == 0
 
 
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("variance", ["ident(arm)", "power(fitted)"])
+def test_rows_of_a_level_that_are_drawn_twice_are_two(variance, monkeypatch):
+    data = series().assign(y=lambda d: d["y"] + 40)
+    result = mx.mixedlm("y ~ x + (1 | subject)", data, variance=variance).fit()
+    seeds = block_seeds(monkeypatch)
+    found = result.bootstrap_cases(3, rng=1, within=True)
+    assert found.n_failed == 0
+    rng = np.random.default_rng(seeds[0][1])
+    sampler = cases_sampler(result.model, None, True)
+    for k in range(3):
+        rows, number = sampler.draw(rng)
+        drawn = data.iloc[rows].assign(subject=number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            other = mx.mixedlm("y ~ x + (1 | subject)", drawn, variance=variance).fit()
+        assert_allclose(found.refits.llf[k], other.llf, rtol=1e-7)
+        assert_allclose(found.refits.fe_params[k], other.fe_params, rtol=1e-4, atol=1e-4)
+
+
 def test_variances_of_fitted_values_follow_those_of_the_replicate():
     data = series().assign(y=lambda d: d["y"] + 40)
     result = mx.mixedlm("y ~ x", data, variance="power(fitted)").fit()

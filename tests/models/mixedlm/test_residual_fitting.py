@@ -101,6 +101,24 @@ def test_powers_of_the_fitted_values_are_nlme_s(residual, llf):
     assert "no maximum of a likelihood" in result.convergence.message
 
 
+FLAT = "car1(Days | Subject, rho=1e-200)"
+
+
+@pytest.mark.parametrize(
+    "variance", ["power(fitted)", mx.VarPower(power=2.0, fixed=True), "power(level)"]
+)
+def test_starts_where_the_likelihood_is_flat_are_left(variance):
+    # the rounds of a variance of the fitted values start where the one before has ended,
+    # which is flat where the correlation has gone
+    data = mx.datasets.sleepstudy.load().data
+    data["level"] = 250.0 + 10.0 * data["Days"]
+    formula = "Reaction ~ Days"
+    plain = mx.mixedlm(formula, data, residual="car1(Days | Subject)", variance=variance)
+    started = mx.mixedlm(formula, data, residual=FLAT, variance=variance).fit()
+    assert started.convergence.status == "interior"
+    assert_allclose(started.llf, plain.fit().llf, rtol=1e-9)
+
+
 @pytest.mark.parametrize("variance", ["power(v)", "exp(v)"])
 def test_covariates_far_from_one_are_no_harder(variance):
     rng = np.random.default_rng(4)
