@@ -250,6 +250,7 @@ def fit_design(
     start: np.ndarray | None = None,
     max_iterations: int | None = None,
     look: bool = False,
+    far: bool = True,
 ) -> Fit:
     """Fit by maximum (restricted) likelihood.
 
@@ -267,6 +268,9 @@ def fit_design(
     look : bool, optional
         Whether to look for other minima although a start is given, and search from the
         moments, too, where that is looked for.
+    far : bool, optional
+        Whether to find out whether the deviance of few rows has a lower bound; else the
+        verdict does not tell.
 
     Returns
     -------
@@ -277,6 +281,7 @@ def fit_design(
         objective = design.objective(reml)
         start = inner_start(design, start)
         others = NO_OTHERS if alone else other_starts(design)
+        others = others if far else others.without_far()
         if look and others.looks:
             usual = inner_start(design, None)
             others = replace(others, starts=np.vstack([usual, others.starts]), always=True)

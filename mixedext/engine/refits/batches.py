@@ -112,7 +112,7 @@ def in_batches(design: Design) -> bool:
 def _sharper(responses, y, products, r, reml):
     """The row of a response by the ordinary path, from sharper sums."""
     try:
-        fit = fit_design(responses.design_of(y, products, r), reml)
+        fit = fit_design(responses.design_of(y, products, r), reml, far=False)
         if responses.design.blocks.within is None:
             fit = responses.refined(fit, y)
     except DevianceError:
@@ -145,7 +145,8 @@ class _OneByOne:
         self, products: tuple[np.ndarray, ...], column: int, within: Within | None = None
     ) -> Fit:
         """Fit to one response."""
-        return fit_design(refit_design(self.design, products, column, within), self.reml)
+        design = refit_design(self.design, products, column, within)
+        return fit_design(design, self.reml, far=False)
 
     def fit_products(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -132,6 +132,10 @@ class OtherStarts:
     takes_all: bool
     far: np.ndarray
     outside: np.ndarray
+
+    def without_far(self) -> OtherStarts:
+        """The same, for a search that is not to tell of a lower bound."""
+        return replace(self, far=self.far[:, :0])
 
     @property
     def looks(self) -> bool:
