@@ -27,6 +27,9 @@ RESTART_GAIN = 1e-7
 # and leaves more than this share of the other's residual variance: where the random effects
 # span all rows the deviance may have an infimum at no residual, with variances without end.
 LEAST_RESIDUAL = 1e-6
+# Relative standard deviations of which the part of y that they leave is looked at, and the
+# share of y below which one starts from as large ones as that share tells.
+LARGE_LOOK, HARDLY_LEFT = 1e4, 2.5e-3
 # Other minima are looked for from points at which the deviance exceeds the lowest minimum
 # found by less than this;
 PROMISING = 20.0

@@ -281,11 +281,10 @@ def fit_design(
         objective = design.objective(reml)
         start = inner_start(design, start)
         others = NO_OTHERS if alone else other_starts(design)
-        others = others if far else others.without_far()
         if look and others.looks:
             usual = inner_start(design, None)
             others = replace(others, starts=np.vstack([usual, others.starts]), always=True)
-        optimum = minimize_deviance(objective, start, others, max_iterations)
+        optimum = minimize_deviance(objective, start, others, max_iterations, far)
 
         def search(objective: ProfiledDeviance) -> Optimum:
             at = optimum.theta

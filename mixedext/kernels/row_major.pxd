@@ -1,5 +1,6 @@
 """BLAS and LAPACK on C-ordered matrices, whose lower triangles are Fortran's upper ones."""
 
+from libc.math cimport hypot
 from libc.string cimport memcpy
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
 from scipy.linalg.cython_lapack cimport dgesvd
@@ -81,3 +82,22 @@ cdef inline void mirror_lower(Py_ssize_t n, double* a) noexcept nogil:
             for i in range(i0, min(i0 + 32, n)):
                 for j in range(j0, min(j0 + 32, i)):
                     a[j * n + i] = a[i * n + j]
+
+
+cdef inline void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
+    # the columns of (k, k) root rotated: lower triangular, diagonal not negative
+    cdef Py_ssize_t i, j, a
+    cdef double size, c, s, x, y
+    for i in range(k):
+        for j in range(i + 1, k):
+            if root[i * k + j] == 0.0:
+                continue
+            size = hypot(root[i * k + i], root[i * k + j])
+            c, s = root[i * k + i] / size, root[i * k + j] / size
+            for a in range(i, k):
+                x, y = root[a * k + i], root[a * k + j]
+                root[a * k + i], root[a * k + j] = c * x + s * y, c * y - s * x
+            root[i * k + j] = 0.0
+        if root[i * k + i] < 0.0:
+            for a in range(i, k):
+                root[a * k + i] = -root[a * k + i]

@@ -60,6 +60,8 @@ NO_RANK = (
 RANDOM_SHARES = 1.0, 0.3, 0.05
 # Values of one or two parameters of few rows that are tried besides.
 GRID, FEW_ROWS = (-1.2, -0.4, 0.4, 1.2), 500
+# Standard deviations beyond which all starts of so few rows are searched from.
+FEW_SIZES = 2
 # Starts all over the range where many parameters are of fewer rows than these.
 SPREAD, SEED, VERY_FEW_ROWS = 8, 1, 100
 __all__ = [
@@ -126,8 +128,9 @@ def fit_residual_rows(
         far = None
         if max_iterations is None:
             far = _ways_out(typical.rows, deviance, held)
+        least = len(starts) if _may_part(rows) else 1
         found = search_residual(
-            deviance, points, held, max_iterations, at_limit, further, far
+            deviance, points, held, max_iterations, at_limit, further, far, least
         )
         if max_iterations is None:
             found = hold_vanished(typical.rows, deviance, found, held)
@@ -155,6 +158,15 @@ def _ways_out(rows, deviance, held):
         return next((own for own in found if own is not None), None)
 
     return far
+
+
+def _may_part(rows):
+    """Whether variances by visit and a correlation may make up for each other.
+
+    So do of few rows strong correlations of visits unlike in variance, and weak ones.
+    """
+    curve = rows.curves[0]
+    return curve.n_own > 0 and curve.n_sd > FEW_SIZES and len(rows.y) <= FEW_ROWS
 
 
 def _many_of_few(deviance):

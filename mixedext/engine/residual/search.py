@@ -192,6 +192,7 @@ def search_residual(
     at_limit: Callable[[np.ndarray], bool] | None = None,
     further: Sequence[np.ndarray] = (),
     far: FarEnds | None = None,
+    least_searches: int = 1,
 ) -> Found:
     """Minimize the deviance over (theta, psi).
 
@@ -213,6 +214,8 @@ def search_residual(
         do not count.
     far : callable, optional
         Of (theta, psi) that are on the way to a limit: points further out.
+    least_searches : int, optional
+        From how many starts is searched at least where rows are not many.
 
     Raises
     ------
@@ -230,7 +233,7 @@ def search_residual(
     ranked = [i for i in np.argsort(values, kind="stable") if np.isfinite(values[i])]
     if not ranked:
         raise DevianceError(NOT_FINITE)
-    searches = _first_searches(deviance, many, max_iterations)
+    searches = _first_searches(deviance, many, max_iterations, least_searches)
     more = at_limit is not None and not many and max_iterations is None
     ends: list[tuple[Evaluation, float, int]] = []
     if far is not None:  # of the starts that lead to a limit the best one is enough
@@ -300,14 +303,14 @@ def _apart(ranked, starts, searches, n_theta):
     return [*chosen, *(k for k in left if k not in chosen)]
 
 
-def _first_searches(deviance, many, max_iterations):
+def _first_searches(deviance, many, max_iterations, least):
     """From how many starts is searched whatever comes of it."""
     if many or max_iterations is not None:
         return 1
     if deviance.n_theta:
-        return WITH_RANDOM
+        return max(WITH_RANDOM, least)
     few = deviance.n_psi <= FEW_PARAMETERS or deviance.nobs <= FEW_ROWS
-    return MOST_SEARCHES if few else 1
+    return max(MOST_SEARCHES if few else 1, least)
 
 
 def _remainder(search):

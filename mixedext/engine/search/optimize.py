@@ -37,6 +37,8 @@ from mixedext.limits import (
     CONSTANT_DEVIANCE,
     DECREMENT_ACCEPTED,
     DISTINCT_MINIMA,
+    HARDLY_LEFT,
+    LARGE_LOOK,
     LEAST_RESIDUAL,
     NOISE_ACCEPTED,
     RESTART_GAIN,
@@ -178,11 +180,14 @@ class _Point:
     def settled(self, objective: ProfiledDeviance) -> bool:
         return self.decrement <= self.accepted(objective) and not self.has_way_down
 
-    def beats(self, best: _Point, objective: ProfiledDeviance) -> bool:
-        """Whether this end of another search is preferred."""
+    def beats(self, best: _Point, objective: ProfiledDeviance, least: float) -> bool:
+        """Whether this end of another search is preferred.
+
+        ``least`` is the share of the other's residual that it must leave.
+        """
         return (
             self.deviance < best.deviance - RESTART_GAIN
-            and self.residual_square > LEAST_RESIDUAL * best.residual_square
+            and self.residual_square > least * best.residual_square
             and self.settled(objective)
         )
 
@@ -197,6 +202,7 @@ def minimize_deviance(
     start: np.ndarray,
     others: OtherStarts = NO_OTHERS,
     max_iterations: int | None = None,
+    far: bool = True,
 ) -> Optimum:
     """Minimize the profiled deviance over theta.
 
@@ -210,6 +216,8 @@ def minimize_deviance(
         Where else to look for minima.
     max_iterations : int, optional
         Newton iterations, after which no fallback is tried.
+    far : bool, optional
+        Whether to find out whether the deviance has a lower bound.
 
     Returns
     -------
@@ -231,7 +239,8 @@ def minimize_deviance(
     if max_iterations is None and not point.settled(objective):
         start, method = _fallback(objective, point, search), "L-BFGS-B, Newton"
         point = _newton(objective, search, start, limit)
-    seen, alone = _Minima(objective, search, limit, point), objective.n_values
+    seen = _Minima(objective, search, limit, point, others.least_residual)
+    alone = objective.n_values
     singular = _smallest_root(objective, point.theta) < ZERO_SINGULAR_VALUE
     if others.always or (len(others.starts) and singular):
         for other in others.starts:
@@ -239,7 +248,7 @@ def minimize_deviance(
     # where the moments were the minimum, as in balanced designs, it is the only one
     if others.looks and objective.n_derivatives > 1:
         seen.look(others)
-    unbounded, limit_lower = seen.far_out(others)
+    unbounded, limit_lower = seen.far_out(others) if far else (False, False)
     point = seen.best
     if objective.n_values > alone:  # the function stands elsewhere
         objective.value(point.theta, floor=True)
@@ -291,8 +300,9 @@ def _may_leave(objective):
 class _Minima:
     """The minima that searches of one deviance have ended at."""
 
-    def __init__(self, objective, search, limit, first):
+    def __init__(self, objective, search, limit, first, least):
         self.objective, self.search, self.limit = objective, search, limit
+        self.least = least
         self.best, self.found_from = first, "moments"
         self.ends = [first]
 
@@ -305,7 +315,7 @@ class _Minima:
         if self.search.returned:
             return
         self.ends.append(found)
-        if found.beats(self.best, self.objective):
+        if found.beats(self.best, self.objective, self.least):
             self.best, self.found_from = found, kind
 
     def look(self, others):
@@ -320,6 +330,7 @@ class _Minima:
             if value < self.best.deviance - RESTART_GAIN:
                 self.search_from(zero[0], "grid")
         self._look_along(others.axes)
+        self._look_far(others.large)
         start = self._within() if others.within else None
         if start is not None:
             (value,) = look(self.search, start[None])
@@ -372,6 +383,17 @@ class _Minima:
             if self.best is best:
                 break
 
+    def _look_far(self, large):
+        """On from variances beyond all others, if they explain nearly all of y.
+
+        As where the mean lies far from zero, and is no column of X.
+        """
+        for theta in large[np.isfinite(look(self.search, large))]:
+            self.objective.stand_at(theta)
+            share = self.objective.residual_square / self.objective.blocks.nobs
+            if 0.0 < share < HARDLY_LEFT:
+                self.search_from(theta / (LARGE_LOOK * math.sqrt(share)), "grid")
+
     def _within(self):
         objective = self.objective
         moments = several_moments(objective.blocks, objective.structures)
@@ -386,7 +408,7 @@ class _Minima:
     def higher(self, lowest):
         """The minima seen above the lowest deviance, ascending."""
         out, last = [], lowest
-        least = LEAST_RESIDUAL * self.best.residual_square
+        least = self.least * self.best.residual_square
         for end in sorted(self.ends, key=lambda end: end.deviance):
             if end.has_way_down or end.residual_square <= least:
                 continue

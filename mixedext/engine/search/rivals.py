@@ -12,13 +12,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from mixedext.engine.rows.design import Design
-from mixedext.limits import LEVEL_RANK, NEARLY_EXPLAINED, PROMISING, RUNAWAY
+from mixedext.limits import (
+    LARGE_LOOK,
+    LEAST_RESIDUAL,
+    LEVEL_RANK,
+    NEARLY_EXPLAINED,
+    PROMISING,
+    RUNAWAY,
+)
 from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = [
@@ -119,6 +126,9 @@ class OtherStarts:
     outside : ndarray
         There starts from which a search may be led along a ratio of standard deviations
         that explains this y, (E, n_theta); else none.
+    large : ndarray
+        Points that tell how large standard deviations are that explain nearly all of y:
+        LARGE_LOOK of all together, and of each, (D, n_theta).
     """
 
     starts: np.ndarray
@@ -132,10 +142,15 @@ class OtherStarts:
     takes_all: bool
     far: np.ndarray
     outside: np.ndarray
+    large: np.ndarray
 
-    def without_far(self) -> OtherStarts:
-        """The same, for a search that is not to tell of a lower bound."""
-        return replace(self, far=self.far[:, :0])
+    @property
+    def least_residual(self) -> float:
+        """Share of the residual that another minimum must leave.
+
+        Where effects may explain any y none may be left, at variances without end.
+        """
+        return 0.0 if self.looks and not self.far.size else LEAST_RESIDUAL
 
     @property
     def looks(self) -> bool:
@@ -163,6 +178,7 @@ def _others(
     takes_all=False,
     far=None,
     outside=None,
+    large=None,
 ):
     """Other starts, with none of what is not given."""
     starts = np.empty((0, n_theta)) if starts is None else starts
@@ -170,8 +186,9 @@ def _others(
     axes = _no_axes(n_theta) if axes is None else axes
     far = np.empty((2, 0, n_theta)) if far is None else far
     outside = np.empty((0, n_theta)) if outside is None else outside
+    large = np.empty((0, n_theta)) if large is None else large
     rules = always, points, neighbours, axes, lowest, reach, within, takes_all
-    return OtherStarts(starts, *rules, far, outside)
+    return OtherStarts(starts, *rules, far, outside, large)
 
 
 NO_OTHERS = _others(0)
@@ -211,7 +228,9 @@ def other_starts(design: Design) -> OtherStarts:
         outside = _outside(structures, identity, points if narrow else None)
     # rows of slopes stand for themselves: between two minima lies more, the more there are
     reach = PROMISING if intercepts else PROMISING * max(1.0, nobs / FEW_ROWS[3])
-    rules = points, axes, lowest, reach, within, takes_all, far, outside
+    alone = np.eye(n_theta)[axes.own if len(axes.own) > 1 else []]
+    large = LARGE_LOOK * np.vstack([identity, alone])
+    rules = points, axes, lowest, reach, within, takes_all, far, outside, large
     return _others(n_theta, starts, always, *rules)
 
 

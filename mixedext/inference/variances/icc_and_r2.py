@@ -227,9 +227,9 @@ def _bootstrap_interval(
 
 
 def _fixed_variance(fitted: Fitted) -> float:
-    """Variance of the fixed part over the rows, divisor n - 1 as in R."""
+    """Variance of the fixed part over the rows, divisor n - 1 as in R; of one row none."""
     mean = fitted.need_rows().exog @ np.nan_to_num(fitted.fixed.estimate)
-    return float(np.var(mean, ddof=1))
+    return float(np.var(mean, ddof=1)) if len(mean) > 1 else np.nan
 
 
 def _gamma(fitted: Fitted) -> np.ndarray:

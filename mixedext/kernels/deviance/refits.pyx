@@ -5,11 +5,11 @@ With one grouping factor a replicate brings C_l = U^-T Z_l'r and its row of W (s
 (``several_factors``) Z'r.
 """
 
-from libc.math cimport INFINITY, NAN, fabs, hypot, isfinite, sqrt
+from libc.math cimport INFINITY, NAN, fabs, isfinite, sqrt
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from mixedext.kernels.deviance.profiled cimport Profiled
-from mixedext.kernels.row_major cimport left_singular
+from mixedext.kernels.row_major cimport left_singular, lower_triangle
 from mixedext.kernels.search.look cimport starts_along
 from mixedext.kernels.search.newton cimport Newton
 
@@ -22,26 +22,8 @@ cdef double ROUNDED = limits.ROUNDED, ZERO_THETA = limits.ZERO_THETA
 cdef double DECREMENT_ACCEPTED = limits.DECREMENT_ACCEPTED
 cdef double SHARE_ACCEPTED = limits.SHARE_ACCEPTED
 cdef double NOISE_ACCEPTED = limits.NOISE_ACCEPTED
-cdef double RESTART_GAIN = limits.RESTART_GAIN, LEAST_RESIDUAL = limits.LEAST_RESIDUAL
-
-
-cdef void lower_triangle(double* root, Py_ssize_t k) noexcept nogil:
-    """Rotate the columns of (k, k) ``root``: lower triangular, diagonal not negative."""
-    cdef Py_ssize_t i, j, a
-    cdef double size, c, s, x, y
-    for i in range(k):
-        for j in range(i + 1, k):
-            if root[i * k + j] == 0.0:
-                continue
-            size = hypot(root[i * k + i], root[i * k + j])
-            c, s = root[i * k + i] / size, root[i * k + j] / size
-            for a in range(i, k):
-                x, y = root[a * k + i], root[a * k + j]
-                root[a * k + i], root[a * k + j] = c * x + s * y, c * y - s * x
-            root[i * k + j] = 0.0
-        if root[i * k + i] < 0.0:
-            for a in range(i, k):
-                root[a * k + i] = -root[a * k + i]
+cdef double RESTART_GAIN = limits.RESTART_GAIN
+cdef double LARGE_LOOK = limits.LARGE_LOOK, HARDLY_LEFT = limits.HARDLY_LEFT
 
 
 cdef class _Terms:
@@ -206,6 +188,7 @@ cdef class _Refit:
     cdef double best, smallest            # deviance, and smallest singular value, there
     cdef double residual                  # y'P0 y there
     cdef double reach                     # by which a start may exceed it
+    cdef double least                     # share of the residual that others must leave
     cdef bint good, stands                # a minimum; the function stands at the point
     cdef double[:, ::1] buffer
     cdef double* point
@@ -213,9 +196,9 @@ cdef class _Refit:
 
     def __cinit__(
         self, Profiled function, term_start, inverse, Py_ssize_t max_iterations,
-        double reach,
+        double reach, double least,
     ):
-        self.reach = reach
+        self.reach, self.least = reach, least
         self.function, self.n = function, function.n_theta
         self.search = Newton(function, keep_log=False)
         self.terms = _Terms(function, term_start, inverse)
@@ -246,7 +229,7 @@ cdef class _Refit:
         lower = (
             self.search.search(start, self.max_iterations, self.best) == 1
             and self.search.deviance < self.best - RESTART_GAIN
-            and self.function.residual_square > LEAST_RESIDUAL * self.residual
+            and self.function.residual_square > self.least * self.residual
             and _is_settled(self.search, self.function.noise)
         )
         if lower:
@@ -291,6 +274,19 @@ cdef class _Refit:
         memset(self.other, 0, self.n * sizeof(double))
         if self.function.value(self.other, False) < self.best - RESTART_GAIN:
             self.try_start(self.other)
+
+    cdef void look_far(self, const double[:, ::1] large, double nobs) noexcept nogil:
+        """On from variances beyond all others, as ``optimize``."""
+        cdef Py_ssize_t w, i
+        cdef double share
+        for w in range(large.shape[0]):
+            self.stands = False
+            if isfinite(self.function.value(&large[w, 0], False)):
+                share = self.function.residual_square / nobs
+                if 0.0 < share < HARDLY_LEFT:
+                    for i in range(self.n):
+                        self.other[i] = large[w, i] / (LARGE_LOOK * sqrt(share))
+                    self.try_start(self.other)
 
     cdef void look_along(
         self,
@@ -378,6 +374,9 @@ def refit_responses(
     const Py_ssize_t[::1] own,            # in: (A,)
     const double[:, ::1] sizes,           # in: (A, M)
     Py_ssize_t most_looks,                # in: times to look along them
+    const double[:, ::1] large,           # in: (D, n_theta) of ``rivals.OtherStarts``
+    double nobs,                          # in: y'y
+    double least,                         # in: share of it that other minima must leave
     const double[:, ::1] within,          # in: (R, n_theta) one more start each, or (0, .)
     bint may_leave,                       # in: whether to go on from singular ends
     const Py_ssize_t[::1] term_start,     # in: (terms + 1,) their first columns, and end
@@ -401,7 +400,9 @@ def refit_responses(
                                           #      Q'V0^-1 Q, lower triangular
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
-    cdef _Refit fit = _Refit(function, term_start, inverse, max_iterations, reach)
+    cdef _Refit fit = _Refit(
+        function, term_start, inverse, max_iterations, reach, least
+    )
     cdef Py_ssize_t r, i, n_values, n_derivatives
     cdef bint looks = sizes.shape[0] > 0, alone
     cdef double[::1] value = np.empty(max(points.shape[0], 1))
@@ -419,6 +420,7 @@ def refit_responses(
                     for i in range(others.shape[0]):
                         fit.try_start(&others[i, 0])
                 if looks and (always or function.n_derivatives - n_derivatives > 1):
+                    fit.look_far(large, nobs)
                     alone = False
                     if looked is not None:
                         n_values -= points.shape[0]  # they count as evaluated

@@ -68,9 +68,10 @@ class AutoRegressive(LagCorrelation):
     def starts(
         self, correlation: np.ndarray, pairs: np.ndarray, distance: np.ndarray | None = None
     ) -> list[np.ndarray]:
-        """The rho nearest to the moments at all lags, none, 0.7, and a negative one."""
+        """The rho nearest to the moments, none, 0.95, 0.7, and a negative one."""
         r, pairs = moments_by_lag(correlation, pairs)
-        return [self.free([rho]) for rho in (nearest_power(r, pairs), 0.0, 0.7, -0.4)]
+        others = 0.0, 0.95, 0.7, -0.4
+        return [self.free([rho]) for rho in (nearest_power(r, pairs), *others)]
 
     def at_limit(self, psi: ArrayLike) -> list[AtLimit]:
         return tanh_limits(np.asarray(psi, dtype=float), self.names)

@@ -114,11 +114,12 @@ class Toeplitz(LagCorrelation):
     def starts(
         self, correlation: np.ndarray, pairs: np.ndarray, distance: np.ndarray | None = None
     ) -> list[np.ndarray]:
-        """Means by lag, shrunk until definite; no correlation; an autoregression."""
+        """Means by lag, shrunk until definite; no correlation; autoregressions."""
         r, n = moments_by_lag(correlation, pairs)
-        power = nearest_power(r, n) ** np.arange(1, self.m)
+        powers = [rho ** np.arange(1, self.m) for rho in (nearest_power(r, n), 0.95)]
         mean = np.where(n > 0, r, 0.0)[1:]
-        return [self._definite(mean), np.zeros(self.n_psi), self._definite(power)]
+        none = np.zeros(self.n_psi)
+        return [self._definite(mean), none, *(self._definite(p) for p in powers)]
 
     def _definite(self, rho: np.ndarray) -> np.ndarray:
         """Psi of correlations by lag, shrunk until they lie well inside."""

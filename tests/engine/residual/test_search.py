@@ -107,6 +107,7 @@ def test_few_rows_are_searched_from_two_starts(monkeypatch):
     assert found.convergence.minima == pytest.approx((40.70708395, 47.37597566), abs=1e-6)
     assert found.convergence.found_from == "other"
     monkeypatch.setattr(search, "FEW_ROWS", 0)
+    monkeypatch.setattr(engine_fit, "FEW_ROWS", 0)
     assert -2 * fitted(model).llf == pytest.approx(47.37597566, abs=1e-6)
 
 

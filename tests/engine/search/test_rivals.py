@@ -473,3 +473,47 @@ def test_runaway_minima_are_doubtful():
             assert "lower minima may exist" in verdict.message
             found += 1
     assert 0 < found < 20
+
+
+def far_from_zero(mean):
+    """Balanced rows whose mean lies far from zero, and is no column of X."""
+    rng = np.random.default_rng(8)
+    g, x = np.repeat(np.arange(6), 5), np.tile(np.arange(1.0, 6), 6)
+    y = mean + rng.normal(size=6)[g] + rng.normal(size=30)
+    return pd.DataFrame({"y": y, "x": x, "z": rng.normal(size=30), "g": g})
+
+
+def lowest_of_one_intercept(data, reml):
+    """The highest log-likelihood of y ~ 0 + x + (1 | g), over the size of u."""
+    same = (data["g"].to_numpy()[:, None] == data["g"].to_numpy()) * 1.0
+    columns, n = data[["x", "y"]].to_numpy(), len(data)
+    dof = n - 1 if reml else n
+
+    def deviance(log_size):
+        v = np.eye(n) + np.exp(2 * log_size) * same
+        root = np.linalg.qr(np.linalg.solve(np.linalg.cholesky(v), columns), mode="r")
+        log_det = np.linalg.slogdet(v)[1] + reml * 2 * np.log(abs(root[0, 0]))
+        return log_det + dof * (1 + np.log(2 * np.pi * root[1, 1] ** 2 / dof))
+
+    ends = [(a, a + 1) for a in np.arange(-3.0, 16)]
+    found = (optimize.minimize_scalar(deviance, bounds=e, method="bounded") for e in ends)
+    return -0.5 * min(one.fun for one in found)
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("reml", [False, True])
+@pytest.mark.parametrize("mean", [1e2, 1e4, 1e6])
+def test_means_far_from_zero_that_are_no_column(mean, reml):
+    """The slope takes half of the mean, and hides how small sigma is."""
+    data = far_from_zero(mean)
+    model = mx.mixedlm("y ~ 0 + x + (1 | g)", data)
+    result = model.fit(reml=reml)
+    # V loses digits: theta is up to 1e6
+    llf = pytest.approx(lowest_of_one_intercept(data, reml), abs=1e-3)
+    assert result.llf == llf
+    assert 0.5 < result.scale < 2
+    for count in (2, 300):  # alone, and with the look shared
+        y = data["y"].to_numpy()[:, None] + np.linspace(0, 1, count)
+        assert model.fit_many(y, reml=reml).llf[0] == pytest.approx(result.llf, abs=1e-6)
+    larger = mx.mixedlm("y ~ 0 + x + (1 | g) + (0 + z | g)", data)
+    assert larger.fit(reml=reml).llf > result.llf - 1e-6

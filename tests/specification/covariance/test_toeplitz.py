@@ -87,10 +87,11 @@ def test_starts():
     own, pairs = Toeplitz(5), np.full((5, 5), 9.0)
     rho = np.array([0.6, 0.5, 0.2, 0.1])
     r = definitions.toeplitz().matrix(rho, np.arange(5))
-    first, second, third = own.starts(r, pairs)
+    first, second, third, fourth = own.starts(r, pairs)
     np.testing.assert_allclose(own.natural(first), rho, rtol=1e-12)
     np.testing.assert_array_equal(second, 0)
     np.testing.assert_allclose(third[1:], 0, atol=1e-12)
+    np.testing.assert_allclose(own.natural(fourth), 0.95 ** np.arange(1, 5), rtol=1e-12)
 
 
 @pytest.mark.parametrize("bands", [None, 2, 3])
