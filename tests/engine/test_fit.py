@@ -78,6 +78,18 @@ def test_refinement_changes_nothing_where_nothing_is_lost(example, weighted):
     np.testing.assert_allclose(refined.coefficients, fit.coefficients, rtol=1e-9)
 
 
+def test_effects_whose_squares_overflow_refine_nothing(example, monkeypatch):
+    """As of refits that have run off to variances without end."""
+    y, x, terms, weights = example
+    terms = [*terms, RandomTerm(np.arange(90) % 7, x[:, :1], group="h")]
+    fit = fit_design(prepare_design(y, x, terms, weights), True)
+    by_term = type(fit.objective).by_term
+    monkeypatch.setattr(
+        type(fit.objective), "by_term", lambda *args: 1e200 * by_term(*args)
+    )
+    assert refinement.refine_fit(fit, y, x, terms, weights) is fit
+
+
 def test_a_fit_asks_for_no_row(monkeypatch):
     """Where no digits can be lost nothing of the length of the data is computed."""
     model = mx.mixedlm("Yield ~ 1 + (1 | Batch)", mx.datasets.dyestuff.load().data)

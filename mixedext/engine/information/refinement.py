@@ -149,8 +149,11 @@ def refine_fit(
         columns -= image if root is None else image * root[:, None]
         flat = effect.transpose(1, 0, 2).reshape(term.k, -1)
         u = np.linalg.lstsq(lam, flat, rcond=NO_ROOT)[0].reshape(-1, columns.shape[1])
-        penalty += u.T @ u
-    if not objective.set_fixed(columns.T @ columns + penalty):
+        with np.errstate(over="ignore", invalid="ignore"):  # of variances without end
+            penalty += u.T @ u
+    with np.errstate(over="ignore", invalid="ignore"):
+        form = columns.T @ columns + penalty
+    if not (np.isfinite(form).all() and objective.set_fixed(form)):
         return fit  # not positive definite: precision_of will say so
     optimum = replace(fit.optimum, deviance=objective.deviance())
     return fit_at(design, objective, optimum, fit.reml)
