@@ -360,8 +360,10 @@ def _level_rows(fitted: Fitted, label: Any, group: str | None) -> np.ndarray:
 
 def _place_of(label: Any, labels: Sequence[Any], what: str) -> int:
     wanted = ":".join(map(str, label)) if isinstance(label, tuple) else label
+    # a missing label, or a list, is equal to none
+    known = pd.api.types.is_scalar(wanted) and not pd.isna(wanted)
     for code, own in enumerate(labels):
-        if own == wanted:
+        if known and own == wanted:
             return code
     shown = ", ".join(repr(own) for own in labels[:MOST_LABELS])
     shown += ", ..." if len(labels) > MOST_LABELS else ""

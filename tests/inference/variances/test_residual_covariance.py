@@ -287,3 +287,12 @@ def test_parameters_by_level_are_those_that_sas_prints():
     printed["TRT: rho"] = 0.4831
     for name, value in printed.items():
         assert own.params[name] == pytest.approx(value, rel=3e-4, abs=3e-4), name
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("label", [pd.NA, None, ["308"], np.array([1, 2])])
+def test_labels_that_are_no_label(label):
+    data = mx.datasets.sleepstudy.load().data
+    result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
+    with pytest.raises(ValueError, match=r"label=.* is none of the levels"):
+        result.marginal_cov(label)
