@@ -388,8 +388,10 @@ class _Minima:
 
         As where the mean lies far from zero, and is no column of X.
         """
-        for theta in large[np.isfinite(look(self.search, large))]:
-            self.objective.stand_at(theta)
+        for theta in large:
+            if not np.isfinite(look(self.search, theta[None])[0]):
+                continue
+            self.objective.stand_at(theta)  # where the function stands since it looked
             share = self.objective.residual_square / self.objective.blocks.nobs
             if 0.0 < share < HARDLY_LEFT:
                 self.search_from(theta / (LARGE_LOOK * math.sqrt(share)), "grid")

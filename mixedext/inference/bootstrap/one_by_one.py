@@ -223,7 +223,7 @@ def _engine_fit(model, at, terms, number, reml, whole) -> Fit:
     weights, offset = model.weights, model.offset
     y = model.endog[at] if offset is None else model.endog[at] - offset[at]
     weights = None if weights is None else weights[at]
-    return fit_design(prepare_design(y, model.exog[at], terms, weights), reml)
+    return fit_design(prepare_design(y, model.exog[at], terms, weights), reml, far=False)
 
 
 def _model_of_rows(model, at, terms, own, number, whole) -> Any:

@@ -376,7 +376,7 @@ def refit_responses(
     Py_ssize_t most_looks,                # in: times to look along them
     const double[:, ::1] large,           # in: (D, n_theta) of ``rivals.OtherStarts``
     double nobs,                          # in: y'y
-    double least,                         # in: share of it that other minima must leave
+    double least,                         # in: share of y'P0 y that others must leave
     const double[:, ::1] within,          # in: (R, n_theta) one more start each, or (0, .)
     bint may_leave,                       # in: whether to go on from singular ends
     const Py_ssize_t[::1] term_start,     # in: (terms + 1,) their first columns, and end

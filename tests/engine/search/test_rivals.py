@@ -388,6 +388,7 @@ def test_a_ratio_of_deviations_that_explains_the_response_is_told(seed):
     )
 
 
+@pytest.mark.formula_engine
 def test_a_ratio_of_deviations_of_two_terms_that_explains_the_response_is_told():
     """At correlations of one, and at one ratio of intercept and slope."""
     data = pd.DataFrame(
@@ -483,7 +484,7 @@ def far_from_zero(mean):
     return pd.DataFrame({"y": y, "x": x, "z": rng.normal(size=30), "g": g})
 
 
-def lowest_of_one_intercept(data, reml):
+def highest_of_one_intercept(data, reml):
     """The highest log-likelihood of y ~ 0 + x + (1 | g), over the size of u."""
     same = (data["g"].to_numpy()[:, None] == data["g"].to_numpy()) * 1.0
     columns, n = data[["x", "y"]].to_numpy(), len(data)
@@ -509,7 +510,7 @@ def test_means_far_from_zero_that_are_no_column(mean, reml):
     model = mx.mixedlm("y ~ 0 + x + (1 | g)", data)
     result = model.fit(reml=reml)
     # V loses digits: theta is up to 1e6
-    llf = pytest.approx(lowest_of_one_intercept(data, reml), abs=1e-3)
+    llf = pytest.approx(highest_of_one_intercept(data, reml), abs=1e-3)
     assert result.llf == llf
     assert 0.5 < result.scale < 2
     for count in (2, 300):  # alone, and with the look shared
@@ -517,3 +518,23 @@ def test_means_far_from_zero_that_are_no_column(mean, reml):
         assert model.fit_many(y, reml=reml).llf[0] == pytest.approx(result.llf, abs=1e-6)
     larger = mx.mixedlm("y ~ 0 + x + (1 | g) + (0 + z | g)", data)
     assert larger.fit(reml=reml).llf > result.llf - 1e-6
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.formula_engine
+@pytest.mark.parametrize(("reml", "llf"), [(False, -82.0253101), (True, -81.9823752)])
+def test_variances_that_explain_nearly_all_are_found_far_out(reml, llf):
+    """Sizes up to 20 do not lead there: the intercept's is 8.6e5, that of x 3e-3."""
+    y = [-1.054, 0.168, 0.282, 0.374, 1.749, -0.372, -2.094, 0.019]
+    y += [0.486, -1.866, 1.609, -0.066, -0.01, -1.315, -0.55, 0.95]
+    x = [248, 244, 86, 51, 219, 233, 217, 132, 168, 63, 245, 10, 96, 86, 163, 163]
+    g = [1, 2, 3, 2, 1, 2, 1, 3, 1, 3, 0, 0, 0, 2, 2, 3]
+    data = pd.DataFrame({"y": 1e6 + np.array(y), "x": np.array(x, float), "g": g})
+    formula = "y ~ 0 + np.log(x + 1) + (1 | g) + (x | g)"
+    with pytest.warns(mx.UnidentifiedVarianceWarning):  # of two intercepts
+        model = mx.mixedlm(formula, data)
+    assert model.fit(reml=reml).llf == pytest.approx(llf, abs=1e-6)
+    same = mx.mixedlm(formula.replace("(1 | g) + ", ""), data).fit(reml=reml)
+    assert same.llf == pytest.approx(llf, abs=1e-6)
+    shifted = data["y"].to_numpy()[:, None] + np.linspace(0, 1, 2)
+    assert model.fit_many(shifted, reml=reml).llf[0] == pytest.approx(llf, abs=1e-6)

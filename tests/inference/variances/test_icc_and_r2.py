@@ -103,3 +103,9 @@ def test_shares_are_of_the_variances_shown():
     np.testing.assert_allclose(result.icc(), intercept / (intercept + residual))
     assert result.fe_params["Days"] == 0.0
     np.testing.assert_allclose(result.r2_nakagawa, [0.0, result.icc()], atol=1e-15)
+
+
+@pytest.mark.filterwarnings("ignore:1 column of exog depends")
+def test_one_row_has_no_share():
+    result = mx.mixedlm("y ~ 0 + x", {"y": [1.0], "x": [0.0]}).fit(reml=False)
+    assert np.isnan(result.r2_nakagawa).all()
