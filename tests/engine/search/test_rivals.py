@@ -538,3 +538,17 @@ def test_variances_that_explain_nearly_all_are_found_far_out(reml, llf):
     assert same.llf == pytest.approx(llf, abs=1e-6)
     shifted = data["y"].to_numpy()[:, None] + np.linspace(0, 1, 2)
     assert model.fit_many(shifted, reml=reml).llf[0] == pytest.approx(llf, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.formula_engine
+def test_few_rows_that_may_be_explained_are_looked_at_in_narrow_valleys():
+    """The lowest minimum lies at a correlation of one, beyond the sizes of others."""
+    y = [1.247, -2.257, 0.654, 0.248, 0.502, -0.536, 0.606, -1.668]
+    y += [-0.973, -0.196, -0.356, -0.084, -1.67, -0.43, -0.525]
+    x = [-0.14, -0.95, 0.915, 1.369, 0.008, -0.577, -0.852, 1.203]
+    x += [-0.134, -0.097, 0.025, 0.235, -0.942, -0.055, -0.095]
+    factors = {"f": "bbaaabaabaabaaa", "g": "200301113100022", "h": "020110020200011"}
+    data = pd.DataFrame({"y": y, "x": x, **{k: list(v) for k, v in factors.items()}})
+    model = mx.mixedlm("y ~ x + f + (x | g:h) + (1 | h)", data)
+    assert model.fit().deviance == pytest.approx(33.6582276, abs=1e-6)
