@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedext.arguments import did_you_mean
-from mixedext.exceptions import FormulaError
+from mixedext.exceptions import FormulaError, user_stacklevel
 from mixedext.specification.data.columns import index_levels, with_columns
 from mixedext.specification.data.tables import data_frame
 from mixedext.specification.formula.bars import names_in
@@ -94,7 +94,7 @@ def _engine_columns(engine, model_spec, data):
         if message.category.__name__ == "DataMismatchWarning":  # formulaic's
             raise FormulaError(f"the new data do not fit the formula: {message.message}")
     for message in caught:
-        warnings.warn(message.message, stacklevel=5)
+        warnings.warn(message.message, stacklevel=user_stacklevel())
     return exog
 
 

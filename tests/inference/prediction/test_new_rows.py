@@ -285,3 +285,15 @@ def test_refused_rows_leave_the_fit_alone():
     with pytest.raises(FormulaError, match="do not fit the formula"):
         result.predict(new.assign(x=["a", "b", "c"] * 2))
     np.testing.assert_array_equal(result.predict(new), before)
+
+
+@pytest.mark.parametrize("formula", ["y ~ log(x) + (1 | g)", "y ~ 1 + (log(x) | g)"])
+def test_warnings_of_expressions_point_at_the_call(formula):
+    """A logarithm of new data that is none is numpy's to say, at the user's line."""
+    data = crossed()
+    result = mx.mixedlm(formula, data.assign(x=data["x"].abs())).fit()
+    new = data.iloc[:3].assign(x=[1.0, -1.0, 2.0])
+    with pytest.warns(RuntimeWarning, match="in log") as caught:
+        mean = result.predict(new, conditional=True)
+    assert {message.filename for message in caught} == {__file__}
+    assert np.isfinite(mean).tolist() == [True, False, True]
