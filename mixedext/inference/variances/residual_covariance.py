@@ -359,15 +359,23 @@ def _level_rows(fitted: Fitted, label: Any, group: str | None) -> np.ndarray:
 
 
 def _place_of(label: Any, labels: Sequence[Any], what: str) -> int:
-    wanted = ":".join(map(str, label)) if isinstance(label, tuple) else label
-    # a missing label, or a list, is equal to none
-    known = pd.api.types.is_scalar(wanted) and not pd.isna(wanted)
     for code, own in enumerate(labels):
-        if known and own == wanted:
+        if _is_label(own, label):
             return code
     shown = ", ".join(repr(own) for own in labels[:MOST_LABELS])
     shown += ", ..." if len(labels) > MOST_LABELS else ""
     raise ValueError(f"label={label!r} is none of the {what}: {shown}")
+
+
+def _is_label(own: Any, label: Any) -> bool:
+    """Whether a level is meant; a missing label, or a list, means none.
+
+    A tuple means the level that is this tuple, or that of an interaction.
+    """
+    if isinstance(label, tuple):
+        return bool(own == (label if isinstance(own, tuple) else ":".join(map(str, label))))
+    scalars = pd.api.types.is_scalar(own) and pd.api.types.is_scalar(label)
+    return scalars and not pd.isna(label) and bool(own == label)
 
 
 def _labelled(fitted: Fitted, rows: np.ndarray, values: np.ndarray) -> pd.DataFrame:

@@ -296,3 +296,15 @@ def test_labels_that_are_no_label(label):
     result = mx.mixedlm("Reaction ~ Days + (1 | Subject)", data).fit()
     with pytest.raises(ValueError, match=r"label=.* is none of the levels"):
         result.marginal_cov(label)
+
+
+def test_levels_that_are_tuples():
+    """A tuple is the level that it is; a number, compared with it by element, is none."""
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"g": [(i % 5, "t") for i in range(30)], "y": rng.normal(size=30)})
+    data["y"] += 2.0 * np.arange(30) % 5
+    result = mx.mixedlm("y ~ 1 + (1 | g)", data).fit()
+    rows = result.marginal_cov((2, "t"))
+    np.testing.assert_array_equal(rows.index, np.flatnonzero(np.arange(30) % 5 == 2))
+    with pytest.raises(ValueError, match=r"label=.* is none of the levels of g"):
+        result.marginal_cov(np.int64(2))
