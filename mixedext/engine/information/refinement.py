@@ -51,18 +51,18 @@ def needs_refinement(fit: Fit) -> bool:
     return fit.design.blocks.within is None and has_lost_digits(fit)
 
 
-def _search_is_lost(fit):
+def _search_is_lost(fit, accepted):
     """Whether the search, too, has to go by the rows."""
     noise, design = fit.objective.noise, fit.design
-    lost = not noise < SEARCH_NOISE * fit.objective.dof
+    lost = not noise < accepted * fit.objective.dof
     return lost and design.rotation is None and fit.objective.n_theta > 0
 
 
-def _searched_again(fit, design):
+def _searched_again(fit, design, most):
     """The search goes on from where it has ended; a theta that was given stays."""
     if fit.convergence.method == "none":
         return evaluate_design(design, fit.reml, fit.theta)
-    again = fit_design(design, fit.reml, fit.theta)
+    again = fit_design(design, fit.reml, fit.theta, most)
     optimum = followed(fit.optimum, again.optimum)
     return replace(again, optimum=optimum, convergence=optimum.convergence)
 
@@ -107,6 +107,9 @@ def refine_fit(
     x: np.ndarray,
     terms: Sequence[RandomTerm | SparseTerm],
     weights: np.ndarray | None,
+    *,
+    search_noise: float = SEARCH_NOISE,
+    max_iterations: int | None = None,
 ) -> Fit:
     """The fit with its fixed-effects block, deviance and sigma^2 from the rows.
 
@@ -122,15 +125,20 @@ def refine_fit(
         The terms with their rows.
     weights : ndarray or None
         Weights of the rows.
+    search_noise : float, optional
+        Relative error of a sum of squares from which theta, too, is searched by the rows.
+    max_iterations : int, optional
+        Of that search, after which no other is tried.
 
     Returns
     -------
     Fit
     """
-    if _search_is_lost(fit):
+    if _search_is_lost(fit, search_noise):
         rows = DesignRows.of(fit.design, y, x, terms, weights)
         try:
-            return _searched_again(fit, replace(fit.design, rows=rows))
+            design = replace(fit.design, rows=rows)
+            return _searched_again(fit, design, max_iterations)
         except DevianceError:
             return _failed(fit)
     design, objective = fit.design, fit.objective

@@ -59,6 +59,8 @@ __all__ = ["OneFactorBatch", "SeveralFactorsBatch", "fit_responses", "in_batches
 
 # Numbers of a block of replicates that are worked on at a time.
 BLOCK_SIZE = 400_000
+# Rounding error of the deviance that hides no minimum from a search.
+NO_MINIMUM_LOST = 1e-4
 # Responses that tell whether the others will be looked for, too, and the share of them
 # from which what is looked at is shared.
 PROBED, SHARE_LOOKED = 8, 0.1
@@ -98,7 +100,10 @@ def fit_responses(
         columns, noise = batch.fit_products(*products)
         for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
             own = y[:, start + r]
-            _replace(columns, r, _sharper(responses, own, products, r, reml))
+            end = _known_end(responses.design, columns, r, noise[r])
+            row = _sharper(responses, own, products, r, reml, end)
+            before = RefitColumns(*columns).n_evaluations[r]
+            _replace(columns, r, row._replace(n_evaluations=row.n_evaluations + before))
         return columns
 
     return joined(run(work, range(0, count, width)))
@@ -109,13 +114,26 @@ def in_batches(design: Design) -> bool:
     return _batch_class(design) is not _OneByOne
 
 
-def _sharper(responses, y, products, r, reml):
+def _known_end(design, columns, r, noise):
+    """Where the search for a response has ended, None if sharper sums may lead elsewhere.
+
+    Of several factors the rows are asked only when the search has ended again.
+    """
+    columns = RefitColumns(*columns)
+    trusted = noise < NO_MINIMUM_LOST and columns.converged[r]
+    trusted = trusted or design.blocks.within is None
+    return columns.theta[r] if trusted and np.isfinite(columns.theta[r]).all() else None
+
+
+def _sharper(responses, y, products, r, reml, start):
     """The row of a response by the ordinary path, from sharper sums."""
     try:
-        fit = fit_design(responses.design_of(y, products, r), reml, far=False)
+        fit = fit_design(responses.design_of(y, products, r), reml, start, far=False)
         if responses.design.blocks.within is None:
             fit = responses.refined(fit, y)
     except DevianceError:
+        if start is not None:  # rounding may have led there
+            return _sharper(responses, y, products, r, reml, None)
         return row_without_fit(responses.design)
     return row_of_fit(fit)
 
@@ -355,7 +373,8 @@ class SeveralFactorsBatch(_Batch):
         columns, noise, undone = self._refit(
             function, start, sums, least_squares.T, y_scale, within=within
         )
-        for r in undone:  # by the ordinary path, with its fallback
+        # by the ordinary path; where digits were lost sharper sums follow
+        for r in undone[~(noise[undone] > DEVIANCE_NOISE)]:
             row, noise[r] = self._one((lead, tail, least_squares, y_scale), r)
             _replace(columns, r, row)
         return columns, noise
@@ -444,6 +463,8 @@ class OneFactorBatch(_Batch):
         columns, noise, undone = self._refit(
             function, start, sums, least_squares, y_scale, shift
         )
+        if parts is None:  # where digits were lost sharper sums follow
+            undone = undone[~(noise[undone] > DEVIANCE_NOISE)]
         for r in undone:  # by the ordinary path, with its fallback
             own = lead[r], np.zeros(0), least_squares[r], y_scale[r]
             alone = tuple(np.asarray(part)[..., None] for part in own)

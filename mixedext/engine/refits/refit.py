@@ -18,7 +18,7 @@ from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
 from mixedext.engine.rows.sparse_rows import transposed_rows
 from mixedext.engine.rows.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
-from mixedext.limits import NO_RESIDUAL
+from mixedext.limits import NO_RESIDUAL, REFIT_SEARCH_NOISE
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -31,6 +31,9 @@ __all__ = [
     "row_of_fit",
     "row_without_fit",
 ]
+
+# Iterations of a search by the rows: what has not ended then is led by noise.
+ROW_ITERATIONS = 60
 
 
 class RefitColumns(NamedTuple):
@@ -199,7 +202,13 @@ class Responses:
 
     def refined(self, fit: Fit, y: np.ndarray) -> Fit:
         """A fit to the response y (n,) with its fixed-effects block from the rows."""
-        return refine_fit(fit, y, *self.rows)
+        return refine_fit(
+            fit,
+            y,
+            *self.rows,
+            search_noise=REFIT_SEARCH_NOISE,
+            max_iterations=ROW_ITERATIONS,
+        )
 
 
 def _with_response(cross, response):

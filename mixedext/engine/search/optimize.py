@@ -180,17 +180,6 @@ class _Point:
     def settled(self, objective: ProfiledDeviance) -> bool:
         return self.decrement <= self.accepted(objective) and not self.has_way_down
 
-    def beats(self, best: _Point, objective: ProfiledDeviance, least: float) -> bool:
-        """Whether this end of another search is preferred.
-
-        ``least`` is the share of the other's residual that it must leave.
-        """
-        return (
-            self.deviance < best.deviance - RESTART_GAIN
-            and self.residual_square > least * best.residual_square
-            and self.settled(objective)
-        )
-
     def accepted(self, objective: ProfiledDeviance) -> float:
         """The largest decrement of a minimum."""
         share = SHARE_ACCEPTED * abs(self.deviance)
@@ -236,7 +225,8 @@ def minimize_deviance(
     limit = MAX_ITERATIONS if max_iterations is None else max_iterations
     point = _newton(objective, search, start, limit)
     method = "trust-region Newton"
-    if max_iterations is None and not point.settled(objective):
+    ended = max_iterations is not None or point.settled(objective)
+    if not ended and not (search.led_by_noise and objective.function.sharp):
         start, method = _fallback(objective, point, search), "L-BFGS-B, Newton"
         point = _newton(objective, search, start, limit)
     seen = _Minima(objective, search, limit, point, others.least_residual)
@@ -302,21 +292,32 @@ class _Minima:
 
     def __init__(self, objective, search, limit, first, least):
         self.objective, self.search, self.limit = objective, search, limit
-        self.least = least
-        self.best, self.found_from = first, "moments"
-        self.ends = [first]
+        self.least = least  # share of the best's residual that another must leave
+        self.ends = []
+        self._take(first, first.settled(objective), "moments")
+
+    def _take(self, point, settled, kind):
+        self.best, self.found_from, self.ends = point, kind, [*self.ends, point]
+        self.to_beat, self.known = point.deviance, point.theta
+        if not settled:  # one as low that has settled is preferred
+            self.to_beat += 2 * RESTART_GAIN + self.objective.noise
+            self.known = None
 
     def search_from(self, start, kind):
         """Another start, preferred if it ends lower; given up as soon as it cannot."""
+        objective, bar = self.objective, (self.to_beat, self.known)
         try:
-            found = _newton(self.objective, self.search, start, self.limit, self.best)
+            found = _newton(objective, self.search, start, self.limit, *bar)
         except ValueError:  # a start that rounding rejects
             return
         if self.search.returned:
             return
-        self.ends.append(found)
-        if found.beats(self.best, self.objective, self.least):
-            self.best, self.found_from = found, kind
+        enough = found.residual_square > self.least * self.best.residual_square
+        lower = found.deviance < self.to_beat - RESTART_GAIN
+        if lower and enough and found.settled(objective):
+            self._take(found, True, kind)
+        else:
+            self.ends.append(found)
 
     def look(self, others):
         """Searches from the lowest points of those that are looked at."""
@@ -365,8 +366,9 @@ class _Minima:
 
     def _without_residual(self, start):
         """Where a search has ended lower than the lowest minimum with no residual."""
+        objective, bar = self.objective, (self.best.deviance, self.best.theta)
         try:
-            end = _newton(self.objective, self.search, start, self.limit, self.best)
+            end = _newton(objective, self.search, start, self.limit, *bar)
         except DevianceError:  # rounding rejects a start that far out
             return None
         least = LEAST_RESIDUAL * self.best.residual_square
@@ -492,11 +494,8 @@ def _smallest_singular_value(lam):
     return float(np.linalg.svd(lam, compute_uv=False)[-1])
 
 
-def _newton(objective, search, start, limit, best=None):
-    if best is None:
-        deviance = search.minimize(start, limit)
-    else:
-        deviance = search.minimize(start, limit, best.deviance, best.theta)
+def _newton(objective, search, start, limit, to_beat=-math.inf, known=None):
+    deviance = search.minimize(start, limit, to_beat, known)
     theta = search.point
     objective.stand_at(theta)
     square = objective.residual_square

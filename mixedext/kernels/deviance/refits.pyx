@@ -187,6 +187,7 @@ cdef class _Refit:
     cdef Py_ssize_t n, max_iterations
     cdef double best, smallest            # deviance, and smallest singular value, there
     cdef double residual                  # y'P0 y there
+    cdef double noise                     # rounding error of the deviance there
     cdef double reach                     # by which a start may exceed it
     cdef double least                     # share of the residual that others must leave
     cdef bint good, stands                # a minimum; the function stands at the point
@@ -218,17 +219,24 @@ cdef class _Refit:
 
     cdef void keep(self) noexcept nogil:
         self.best, self.residual = self.search.deviance, self.function.residual_square
+        self.noise = self.function.noise
         memcpy(self.point, self.search.theta, self.n * sizeof(double))
         self.search.remember(self.point)
         self.smallest = self.terms.smallest_root(self.point)
 
     cdef bint try_start(self, const double* start) noexcept nogil:
-        """Another start, preferred if it ends lower; whether it does."""
+        """Another start, preferred if it ends lower; whether it does.
+
+        One that has not settled is left for one as low that has.
+        """
         cdef bint lower
-        self.stands = False
+        cdef double bar = self.best
+        self.stands, self.search.has_known = False, self.good
+        if not self.good:
+            bar += 2 * RESTART_GAIN + self.noise
         lower = (
-            self.search.search(start, self.max_iterations, self.best) == 1
-            and self.search.deviance < self.best - RESTART_GAIN
+            self.search.search(start, self.max_iterations, bar) == 1
+            and self.search.deviance < bar - RESTART_GAIN
             and self.function.residual_square > self.least * self.residual
             and _is_settled(self.search, self.function.noise)
         )

@@ -36,12 +36,15 @@ cdef class Newton(Records):
     cdef double* known
     cdef bint has_known
     cdef readonly bint returned
+    # Whether the last search ended because the noise of the deviance led it.
+    cdef readonly bint led_by_noise
     cdef bint has_secant, definite, decomposed, way_down
     cdef double decrement, largest, fall
 
     cdef void set_units(self, const double* theta) noexcept nogil
     cdef void leave_units(self, const double* theta, double* out) noexcept nogil
     cdef void enter_units(self) noexcept nogil
+    cdef double renew_units(self, double radius) noexcept nogil
     cdef double value_at(self, const double* theta) noexcept nogil
     cdef void take_derivatives(self) noexcept nogil
     cdef int decompose(self, const double* matrix, double* vector) noexcept nogil

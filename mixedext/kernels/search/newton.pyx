@@ -39,6 +39,12 @@ cdef double RETURN_BELOW = 1.0, RETURN_FALL = 0.2, RETURN_SQUARE = 0.01
 # Larger elements of theta at the start are the units of their changes: curvatures along
 # relative standard deviations of 1 and 1e5 differ by 1e10 in theta itself.
 cdef double LARGE_THETA = 100.0
+# How many times its unit one may become before that is renewed: steps would be too short.
+cdef double OUTGROWN = 4.0
+# A search that in so many iterations has fallen by less than so many times the noise of
+# the deviance is led by it.
+cdef Py_ssize_t NOISE_ITERATIONS = 10
+cdef double NOISE_FALL = 10.0
 # Curvature below minus this share of the largest, and minus this, is a way down.
 cdef double WAY_DOWN = 1e-7, NO_CURVATURE = 1e-11
 cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
@@ -132,6 +138,27 @@ cdef class Newton(Records):
         cdef Py_ssize_t i
         for i in range(self.n_theta):
             out[i] = self.unit[i] * theta[i]
+
+    cdef double renew_units(self, double radius) noexcept nogil:
+        """Units of what has outgrown them; the radius in the new ones."""
+        cdef Py_ssize_t n = self.n_theta, i, j
+        cdef double most = 1.0, x
+        for i in range(n):
+            self.along[i], x = 1.0, fabs(self.theta[i])
+            if x > OUTGROWN and x * self.unit[i] > LARGE_THETA:
+                self.along[i], most = x, max(most, x)
+        if most == 1.0:
+            return radius
+        for i in range(n):
+            x = self.along[i]
+            self.unit[i] *= x
+            self.theta[i] /= x
+            self.gradient[i] *= x
+            self.secant_step[i] /= x
+            self.secant_change[i] *= x
+            for j in range(n):
+                self.hessian[i * n + j] *= x * self.along[j]
+        return max(radius / most, min(radius, max(1.0, _norm(self.theta, n))))
 
     cdef double value_at(self, const double* theta) noexcept nogil:
         self.leave_units(theta, self.given)
@@ -399,10 +426,10 @@ cdef class Newton(Records):
     ) noexcept nogil:
         cdef Py_ssize_t n = self.n_theta, i, _turn, shrink = 0, stalled = 0
         cdef double radius, smallest = INFINITY, noise, length, trial, ratio, last = -1.0
-        cdef double tolerance, lost
+        cdef double tolerance, lost, level = INFINITY
         cdef bint judged, finishing, leaping, sharp = self.function.sharp
         self.remainder = -1.0
-        self.has_secant = self.returned = False
+        self.has_secant = self.returned = self.led_by_noise = False
         self.deviance = self.value_at(self.theta)
         while not isfinite(self.deviance) and shrink < 60 and not self.function.raised:
             # a start that rounding rejects
@@ -424,6 +451,11 @@ cdef class Newton(Records):
         for _turn in range(max_iterations):
             if self.function.raised:
                 return RAISED
+            if _turn % NOISE_ITERATIONS == 0:
+                if not level - self.deviance > NOISE_FALL * self.function.noise:
+                    self.led_by_noise = True
+                    break
+                level = self.deviance
             if self.set_model(self.has_secant):
                 return NO_DECOMPOSITION
             finishing = False
@@ -500,6 +532,7 @@ cdef class Newton(Records):
                 memcpy(self.secant_step, self.step, n * sizeof(double))
                 for i in range(n):
                     self.secant_change[i] = self.gradient[i] - self.before[i]
+            radius = self.renew_units(radius)
         return RAISED if self.function.raised else FOUND
 
     # ---- from Python ----

@@ -8,6 +8,7 @@ import pytest
 
 import mixedext as mx
 from mixedext.engine.deviance import several_factors
+from mixedext.engine.fit import fit_design
 from mixedext.engine.refits.batches import (
     SeveralFactorsBatch,
     fit_responses,
@@ -137,6 +138,29 @@ def test_responses_that_lose_digits_are_refined():
     fresh = mx.mixedlm(formula, data.assign(y=y)).fit()
     assert many.scale[0] == pytest.approx(fresh.scale, rel=1e-8)
     assert many.llf[0] == pytest.approx(fresh.llf, rel=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore::mixedext.exceptions.PrecisionWarning")
+@pytest.mark.parametrize("size", [1e4, 1e7])
+def test_rows_are_asked_where_the_search_has_ended(size, monkeypatch):
+    """Nothing is looked for twice: only one search goes on, by the rows."""
+    model, y = model_and_responses("penicillin", 12)
+    rng = np.random.default_rng(8)
+    y += size * rng.normal(size=24)[model.random_terms[0].codes][:, None]
+    starts = []
+
+    def spied(design, reml, start=None, *args, **kwargs):
+        starts.append(start)
+        return fit_design(design, reml, start, *args, **kwargs)
+
+    monkeypatch.setattr("mixedext.engine.refits.batches.fit_design", spied)
+    many = model.fit_many(y)
+    assert len(starts) == 12
+    assert all(start is not None for start in starts)
+    for r in range(3):
+        fresh = model.refit(y[:, r])
+        assert many.llf[r] == pytest.approx(fresh.llf, rel=1e-10)
+        np.testing.assert_allclose(many.theta[r], fresh.theta, rtol=1e-4)
 
 
 def test_a_batch_is_made_once_for_a_criterion():

@@ -131,6 +131,48 @@ def test_rosenbrock():
     assert len(search.records()) < 60
 
 
+def test_units_grow_with_large_parameters():
+    """A bent valley: steps are shares of a standard deviation far above its start."""
+    size, n = 1e12, 20.0
+
+    def gradient(t):
+        off = 200 * (t[1] - np.log(t[0]))
+        return np.array([n * (2 / t[0] - 2 * size**2 / t[0] ** 3) - off / t[0], off])
+
+    function = Function(
+        lambda t: (
+            n * (size**2 / t[0] ** 2 + 2 * np.log(t[0])) + 100 * (t[1] - np.log(t[0])) ** 2
+        ),
+        gradient,
+        lambda t: (
+            np.diag([4 * n * size**2 / t[0] ** 4, 0.0])
+            + 200 * np.outer([1 / t[0], -1], [1 / t[0], -1])
+        ),
+        2,
+    )
+    search = Newton(PythonFunction(function))
+    lowest = n * (1 + np.log(size**2))
+    assert search.minimize([1e7, np.log(1e7)], 200) == pytest.approx(lowest, rel=1e-13)
+    np.testing.assert_allclose(search.point, [size, np.log(size)], rtol=1e-6)
+    assert len(search.records()) < 45  # 116 in the units of the start
+
+
+def test_noise_does_not_lead_on():
+    """A gradient that is never small, of a function that falls no more than its noise."""
+    turns = iter(np.linspace(0.0, 200.0, 400))
+    function = Function(
+        lambda t: 0.0,
+        lambda t: 1e-3 * np.array([np.cos(angle := next(turns)), np.sin(angle)]),
+        lambda t: np.eye(2),
+        2,
+    )
+    function.noise = 1e-6
+    search = Newton(PythonFunction(function))
+    search.minimize([1.0, 1.0], 200)
+    assert search.led_by_noise
+    assert len(search.records()) < 15
+
+
 def test_points_that_fail_are_drawn_back():
     """Infinite values shorten the step; an infinite start is drawn to zero."""
     function = Function(
