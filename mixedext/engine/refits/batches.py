@@ -42,11 +42,8 @@ from mixedext.engine.search.starting_values import (
 )
 from mixedext.engine.threads import blas_threads
 from mixedext.exceptions import DevianceError
-from mixedext.kernels.deviance.refits import (
-    coefficients_at,
-    refit_responses,
-    split_responses,
-)
+from mixedext.kernels.deviance.refits import coefficients_at, refit_responses
+from mixedext.kernels.deviance.response_sums import split_responses
 from mixedext.limits import (
     DEVIANCE_NOISE,
     LEAST_SIGMA,

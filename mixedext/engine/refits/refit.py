@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 # Iterations of a search by the rows: what has not ended then is led by noise.
-ROW_ITERATIONS = 60
+ROW_ITERATIONS = 40
 
 
 class RefitColumns(NamedTuple):

@@ -25,7 +25,7 @@ from mixedext.engine.refits.batches import OneFactorBatch
 from mixedext.engine.refits.refit import RefitColumns, in_turn, joined
 from mixedext.engine.refits.spectral import SpectralFits, spectral_pays
 from mixedext.engine.rows.levels import split_sums
-from mixedext.kernels.deviance.refits import draw_responses
+from mixedext.kernels.deviance.response_sums import draw_responses
 from mixedext.limits import UNSPANNED_FIXED
 
 __all__ = ["Sampler", "generator_of", "simulate_fits", "spawn_seeds"]

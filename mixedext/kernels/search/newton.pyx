@@ -5,17 +5,16 @@ Hessian (average information plus the bend of Sigma = lam lam').  The search wor
 arrays without the GIL; a function written in Python takes the GIL by itself.
 """
 
-from libc.math cimport INFINITY, NAN, copysign, fabs, isfinite, pow, sqrt
+from libc.math cimport INFINITY, NAN, fabs, isfinite, pow
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
-from scipy.linalg.cython_lapack cimport dsyev
+from libc.string cimport memcpy
 
 import numpy as np
 
 from mixedext import limits
 from mixedext.exceptions import DevianceError
 from mixedext.kernels.search.function cimport Function, copied
-from mixedext.kernels.search.records cimport Records
+from mixedext.kernels.search.quadratic cimport NO_DECOMPOSITION, QuadraticModel, norm
 from mixedext.kernels.search.variance_step cimport variance_step
 
 NO_DERIVATIVES = "the derivatives of the deviance are not finite"
@@ -45,12 +44,6 @@ cdef double OUTGROWN = 4.0
 # the deviance is led by it.
 cdef Py_ssize_t NOISE_ITERATIONS = 10
 cdef double NOISE_FALL = 10.0
-# Curvature below minus this share of the largest, and minus this, is a way down.
-cdef double WAY_DOWN = 1e-7, NO_CURVATURE = 1e-11
-cdef double FLAT_CURVATURE = limits.FLAT_CURVATURE
-# A Cholesky factor serves in place of eigenvectors where the smallest eigenvalue is
-# surely above this share of the largest.
-cdef double CLEARLY_DEFINITE = 1e-8
 # The last derivatives of a costly function are saved where the decrement has just fallen by
 # FINISH_CONTRACTION and one more step that contracts it as much leaves at most this much,
 # or this share of the deviance.  The fall that comes then tells by how much the curvature
@@ -70,18 +63,9 @@ cdef enum:
     FOUND = 1
     NOT_FINITE = -1
     RAISED = -2
-    NO_DECOMPOSITION = -3
 
 
-cdef inline double _norm(const double* x, Py_ssize_t n) noexcept nogil:
-    cdef double total = 0.0
-    cdef Py_ssize_t i
-    for i in range(n):
-        total += x[i] * x[i]
-    return sqrt(total)
-
-
-cdef class Newton(Records):
+cdef class Newton(QuadraticModel):
     """The search for one function; ``theta``, ``gradient`` and ``hessian`` say where it is.
 
     Within a search all three are in ``unit``; ``theta`` no longer when it has ended.
@@ -96,28 +80,16 @@ cdef class Newton(Records):
 
     def __cinit__(self, Function function, bint keep_log=True):
         cdef Py_ssize_t n = function.n_theta, i
-        self.function, self.n_theta, self.keep_log = function, n, keep_log
-        self.work_size = <int>(34 * n)
-        cdef Py_ssize_t total = 17 * n + 6 * n * n + self.work_size
-        self.buffer = <double*>malloc(max(total, 1) * sizeof(double))
-        if self.buffer == NULL:
+        self.function = function
+        self.own = <double*>malloc(max(n * n + 8 * n, 1) * sizeof(double))
+        if self.own == NULL:
             raise MemoryError(f"no memory for a search in {n} parameters")
-        memset(self.buffer, 0, total * sizeof(double))
-        cdef double* at = self.buffer
-        self.theta, self.trial, self.step = at, at + n, at + 2 * n
-        self.gradient, self.before = at + 3 * n, at + 4 * n
-        self.secant_step, self.secant_change = at + 5 * n, at + 6 * n
-        self.newton_step, self.eigenvalue = at + 7 * n, at + 8 * n
-        self.slope, self.along = at + 9 * n, at + 10 * n
-        self.unit, self.given, self.known = at + 11 * n, at + 12 * n, at + 13 * n
-        at += 14 * n
-        self.hessian, self.model, self.factor = at, at + n * n, at + 2 * n * n
-        self.inverse, self.vector = at + 3 * n * n, at + 4 * n * n
-        self.work = at + 5 * n * n
-        at += 5 * n * n + self.work_size
-        self.mixed, self.squared = at, NULL
+        cdef double* at = self.own
+        self.trial, self.before = at, at + n
+        self.unit, self.given, self.known = at + 2 * n, at + 3 * n, at + 4 * n
+        self.mixed, self.squared = at + 5 * n, NULL
         if function.squared is not None:
-            self.squared = at + n * n + 2 * n
+            self.squared = self.mixed + n * n + 2 * n
             for i in range(n):
                 self.squared[i] = function.squared[i]
         for i in range(n):
@@ -125,7 +97,7 @@ cdef class Newton(Records):
         self.remainder = -1.0
 
     def __dealloc__(self):
-        free(self.buffer)
+        free(self.own)
 
     # ---- units ----
 
@@ -158,7 +130,7 @@ cdef class Newton(Records):
             self.secant_change[i] *= x
             for j in range(n):
                 self.hessian[i * n + j] *= x * self.along[j]
-        return max(radius / most, min(radius, max(1.0, _norm(self.theta, n))))
+        return max(radius / most, min(radius, max(1.0, norm(self.theta, n))))
 
     cdef double value_at(self, const double* theta) noexcept nogil:
         self.leave_units(theta, self.given)
@@ -176,183 +148,6 @@ cdef class Newton(Records):
             self.gradient[i] *= self.unit[i]
             for j in range(n):
                 self.hessian[i * n + j] *= self.unit[i] * self.unit[j]
-
-    # ---- the quadratic model ----
-
-    cdef int decompose(self, const double* matrix, double* vector) noexcept nogil:
-        """Eigenvalues, ascending, and eigenvectors (column j from vector + j n)."""
-        cdef int n = <int>self.n_theta, info = 0
-        memcpy(vector, matrix, n * n * sizeof(double))
-        dsyev(
-            b"V", b"L", &n, vector, &n, self.eigenvalue, self.work, &self.work_size, &info
-        )
-        return info
-
-    cdef bint factorize(self, double* smallest) noexcept nogil:
-        """Cholesky factor of the model; a lower bound of its smallest eigenvalue.
-
-        The bound is 1 / ||L^-1||^2 in the Frobenius norm.
-        """
-        cdef Py_ssize_t n = self.n_theta, i, j, c
-        cdef double* root = self.factor
-        cdef double* inverse = self.inverse
-        cdef double x, total = 0.0
-        for j in range(n):
-            x = self.model[j * n + j]
-            for c in range(j):
-                x -= root[j * n + c] * root[j * n + c]
-            if not x > 0.0:
-                return False
-            root[j * n + j] = sqrt(x)
-            for i in range(j + 1, n):
-                x = self.model[i * n + j]
-                for c in range(j):
-                    x -= root[i * n + c] * root[j * n + c]
-                root[i * n + j] = x / root[j * n + j]
-        for j in range(n):
-            for i in range(j, n):
-                x = 1.0 if i == j else 0.0
-                for c in range(j, i):
-                    x -= root[i * n + c] * inverse[c * n + j]
-                x /= root[i * n + i]
-                inverse[i * n + j] = x
-                total += x * x
-        smallest[0] = 1.0 / total
-        return True
-
-    cdef bint corrected(self) noexcept nogil:
-        """The model made to agree with the last change of the gradient, if that is sound.
-
-        The average information may be far from the curvature where groups are few; one
-        symmetric rank-one correction (Davidon) turns linear convergence into superlinear.
-        A correction that is no small one, or makes a way down, is not to be trusted.
-        """
-        cdef Py_ssize_t n = self.n_theta, i, j
-        cdef double* miss = self.along
-        cdef double along = 0.0, size, own = 0.0, top, bound, least
-        for i in range(n):
-            miss[i] = self.secant_change[i]
-            for j in range(n):
-                miss[i] -= self.hessian[i * n + j] * self.secant_step[j]
-            along += miss[i] * self.secant_step[i]
-        size = _norm(miss, n) * _norm(self.secant_step, n)
-        if size == 0.0 or fabs(along) < 1e-3 * size:
-            return False
-        for i in range(n):
-            for j in range(n):
-                self.model[i * n + j] += miss[i] * miss[j] / along
-        # Bounds decide most cases: the largest diagonal <= largest eigenvalue <= the norm.
-        top = self.hessian[0]
-        for i in range(1, n):
-            top = max(top, self.hessian[i * n + i])
-        own, bound = _norm(self.hessian, n * n), _norm(self.model, n * n)
-        if self.factorize(&least):
-            if least > 1e-6 * own and bound < 1e3 * top:
-                return True
-        elif top > 0.0:
-            return False
-        if self.decompose(self.hessian, self.vector):
-            return False
-        own = self.eigenvalue[n - 1]
-        if self.decompose(self.model, self.vector):
-            return False
-        least, top = self.eigenvalue[0], self.eigenvalue[n - 1]
-        return not (least < 1e-6 * own or top > 1e3 * own)
-
-    cdef int set_model(self, bint secant) noexcept nogil:
-        """Model of the deviance at theta, and the fall that it promises."""
-        cdef Py_ssize_t n = self.n_theta, i, c
-        cdef double x, least
-        memcpy(self.model, self.hessian, n * n * sizeof(double))
-        if secant and not self.corrected():
-            memcpy(self.model, self.hessian, n * n * sizeof(double))
-        self.decomposed = False
-        self.definite = (
-            self.factorize(&least)
-            and least > CLEARLY_DEFINITE * _norm(self.model, n * n)
-        )
-        if not self.definite:
-            return self.spectrum()
-        self.way_down, self.decrement = False, 0.0
-        for i in range(n):
-            x = 0.0
-            for c in range(i + 1):
-                x += self.inverse[i * n + c] * self.gradient[c]
-            self.along[i] = x
-            self.decrement += 0.5 * x * x
-        for i in range(n):
-            x = 0.0
-            for c in range(i, n):
-                x -= self.inverse[c * n + i] * self.along[c]
-            self.newton_step[i] = x
-        return 0
-
-    cdef int spectrum(self) noexcept nogil:
-        """Eigenvectors of the model, and the gradient along them."""
-        cdef Py_ssize_t n = self.n_theta, i, j
-        cdef double x
-        if self.decompose(self.model, self.vector):
-            return NO_DECOMPOSITION
-        self.decomposed = True
-        self.largest = max(fabs(self.eigenvalue[0]), fabs(self.eigenvalue[n - 1]), 1e-300)
-        self.way_down = -self.eigenvalue[0] > max(WAY_DOWN * self.largest, NO_CURVATURE)
-        self.decrement = 0.0
-        for j in range(n):
-            x = 0.0
-            for i in range(n):
-                x += self.vector[j * n + i] * self.gradient[i]
-            self.slope[j] = x
-            self.decrement += (
-                0.5 * x * x / max(fabs(self.eigenvalue[j]), FLAT_CURVATURE * self.largest)
-            )
-        return 0
-
-    cdef double set_step(self, double radius) noexcept nogil:
-        """Minimizer of the model within ``radius`` (More and Sorensen 1983); its length."""
-        cdef Py_ssize_t n = self.n_theta, i, j, _turn
-        cdef double* along = self.along
-        cdef double floor, length, low, high, middle, x
-        if self.definite:
-            length = _norm(self.newton_step, n)
-            if length <= radius:
-                memcpy(self.step, self.newton_step, n * sizeof(double))
-                self.fall = self.decrement
-                return length
-        if not self.decomposed and self.spectrum():
-            return -1.0
-        floor = FLAT_CURVATURE * self.largest
-        length = -1.0
-        if self.eigenvalue[0] > (-floor if fabs(self.slope[0]) < 1e-3 * floor else floor):
-            low = max(-self.eigenvalue[0], 0.0)
-            length = _shifted(self, 0.0, floor)
-            if length > radius:
-                length = -1.0
-        else:
-            low = -self.eigenvalue[0]
-            length = _shifted(self, low + floor, floor)
-            if length < radius:  # hard case: the way down is free of slope
-                along[0] += copysign(sqrt(radius * radius - length * length), along[0])
-            else:
-                length = -1.0
-        if length < 0.0:
-            high = low + _norm(self.slope, n) / radius + floor
-            for _turn in range(60):
-                middle = 0.5 * (low + high)
-                if _shifted(self, middle, floor) > radius:
-                    low = middle
-                else:
-                    high = middle
-                if high - low < 1e-3 * high:
-                    break
-            _shifted(self, high, floor)
-        memset(self.step, 0, n * sizeof(double))
-        self.fall = 0.0
-        for j in range(n):
-            x = along[j]
-            self.fall -= self.slope[j] * x + 0.5 * self.eigenvalue[j] * x * x
-            for i in range(n):
-                self.step[i] += self.vector[j * n + i] * x
-        return _norm(self.step, n)
 
     cdef void remember(self, const double* theta) noexcept nogil:
         """The minimum that a search with ``to_beat`` is to beat."""
@@ -447,7 +242,7 @@ cdef class Newton(Records):
             self.function.rough = False
             if self.set_model(False) or self.way_down or self.decrement < ROUGH_ABOVE:
                 self.take_derivatives()
-        radius = max(1.0, _norm(self.theta, n))
+        radius = max(1.0, norm(self.theta, n))
         for _turn in range(max_iterations):
             if self.function.raised:
                 return RAISED
@@ -507,7 +302,7 @@ cdef class Newton(Records):
                     leaping = False
                     continue
                 radius = 0.25 * min(radius, length)
-                if radius < 1e-12 * (1 + _norm(self.theta, n)):
+                if radius < 1e-12 * (1 + norm(self.theta, n)):
                     self.value_at(self.theta)
                     self.take_derivatives()
                     return RAISED if self.function.raised else FOUND
@@ -610,11 +405,3 @@ cdef class Newton(Records):
         if self.spectrum():
             raise DevianceError(NO_DERIVATIVES)
         return self.decrement, self.eigenvalue[0] / self.largest, bool(self.way_down)
-
-
-cdef double _shifted(Newton s, double shift, double floor) noexcept nogil:
-    """The model's minimizer for one shift of the curvature, along eigenvectors."""
-    cdef Py_ssize_t j
-    for j in range(s.n_theta):
-        s.along[j] = -s.slope[j] / max(s.eigenvalue[j] + shift, floor)
-    return _norm(s.along, s.n_theta)

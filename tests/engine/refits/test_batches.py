@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
+from mixedext.kernels.deviance.refits import refit_responses
 
 import mixedext as mx
 from mixedext.engine.deviance import several_factors
@@ -173,6 +177,25 @@ def test_a_batch_is_made_once_for_a_criterion():
     np.testing.assert_array_equal(first.log_likelihood, again.log_likelihood)
     fit_responses(responses, y, False)
     assert len(responses.batches) == 2
+
+
+def test_the_compiled_loop_can_be_interrupted(monkeypatch):
+    model, y = model_and_responses("slopes", 12)
+    ends = []
+
+    def interrupted(function, start, **kwargs):
+        if len(start) > 100:  # not the few that tell what is looked at
+            ends.append(kwargs["deviance"])
+            ends[0][:] = np.nan
+            threading.Timer(0.02, _thread.interrupt_main).start()
+        refit_responses(function, start, **kwargs)
+
+    monkeypatch.setattr("mixedext.engine.refits.batches.refit_responses", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit_many(np.tile(y, 200))
+    done = np.isfinite(ends[0])
+    assert done[0]
+    assert not done[-1]
 
 
 def test_models_without_random_terms_are_no_batch():
