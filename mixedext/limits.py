@@ -288,9 +288,9 @@ DEVIANCE_NOISE = 1e-7
 # Relative error of a sum of squares above which the search has missed the minimum by more
 # than a millionth or so of its parameters, and goes on with sums from the rows.
 SEARCH_NOISE = 1e-9
-# The same of refits, of which the deviance matters: it is missed by no more than this, as
-# theta is found in its noise.
-REFIT_SEARCH_NOISE = 1e-7
+# The same where the deviance alone matters, as in tests by simulation: it is missed by no
+# more than that, as theta is found in its noise.
+DEVIANCE_SEARCH_NOISE = 1e-7
 
 # ---- parameters held or penalized ----
 

@@ -107,7 +107,6 @@ def refine_fit(
     x: np.ndarray,
     terms: Sequence[RandomTerm | SparseTerm],
     weights: np.ndarray | None,
-    *,
     search_noise: float = SEARCH_NOISE,
     max_iterations: int | None = None,
 ) -> Fit:

@@ -47,6 +47,7 @@ from mixedext.kernels.deviance.response_sums import split_responses
 from mixedext.limits import (
     DEVIANCE_NOISE,
     LEAST_SIGMA,
+    SEARCH_NOISE,
     SIGMA_SHARE,
     START_CEILING,
     START_FLOOR,
@@ -68,6 +69,7 @@ def fit_responses(
     y: np.ndarray,
     reml: bool,
     run: Callable = in_turn,
+    search_noise: float = SEARCH_NOISE,
 ) -> RefitColumns:
     """Fit a model to many responses.
 
@@ -81,6 +83,8 @@ def fit_responses(
         Restricted (True) or ordinary likelihood.
     run : callable, optional
         Maps a function over blocks of responses, in order.
+    search_noise : float, optional
+        As in ``refine_fit``.
     """
     if isinstance(responses, ResidualResponses):
         return responses.fit(y, reml, run)
@@ -98,7 +102,7 @@ def fit_responses(
         for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
             own = y[:, start + r]
             end = _known_end(responses.design, columns, r, noise[r])
-            row = _sharper(responses, own, products, r, reml, end)
+            row = _sharper(responses, own, products, r, reml, end, search_noise)
             before = RefitColumns(*columns).n_evaluations[r]
             _replace(columns, r, row._replace(n_evaluations=row.n_evaluations + before))
         return columns
@@ -122,15 +126,15 @@ def _known_end(design, columns, r, noise):
     return columns.theta[r] if trusted and np.isfinite(columns.theta[r]).all() else None
 
 
-def _sharper(responses, y, products, r, reml, start):
+def _sharper(responses, y, products, r, reml, start, search_noise):
     """The row of a response by the ordinary path, from sharper sums."""
     try:
         fit = fit_design(responses.design_of(y, products, r), reml, start, far=False)
         if responses.design.blocks.within is None:
-            fit = responses.refined(fit, y)
+            fit = responses.refined(fit, y, search_noise)
     except DevianceError:
         if start is not None:  # rounding may have led there
-            return _sharper(responses, y, products, r, reml, None)
+            return _sharper(responses, y, products, r, reml, None, search_noise)
         return row_without_fit(responses.design)
     return row_of_fit(fit)
 

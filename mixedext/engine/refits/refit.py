@@ -18,7 +18,7 @@ from mixedext.engine.rows.rotation import coefficients_on_z, residual_squares
 from mixedext.engine.rows.sparse_rows import transposed_rows
 from mixedext.engine.rows.within import Within, find_within, within_chunks
 from mixedext.exceptions import DesignError
-from mixedext.limits import NO_RESIDUAL, REFIT_SEARCH_NOISE
+from mixedext.limits import NO_RESIDUAL
 from mixedext.specification.terms.random_terms import RandomTerm
 from mixedext.specification.terms.sparse_terms import SparseTerm
 
@@ -200,15 +200,10 @@ class Responses:
         residual = (y - self.q @ least_squares) / y_scale
         return residual_squares(np.column_stack([self.q, residual]), fitted, shift)
 
-    def refined(self, fit: Fit, y: np.ndarray) -> Fit:
+    def refined(self, fit: Fit, y: np.ndarray, search_noise: float) -> Fit:
         """A fit to the response y (n,) with its fixed-effects block from the rows."""
-        return refine_fit(
-            fit,
-            y,
-            *self.rows,
-            search_noise=REFIT_SEARCH_NOISE,
-            max_iterations=ROW_ITERATIONS,
-        )
+        x, terms, weights = self.rows
+        return refine_fit(fit, y, x, terms, weights, search_noise, ROW_ITERATIONS)
 
 
 def _with_response(cross, response):

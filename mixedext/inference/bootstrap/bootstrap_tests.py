@@ -39,7 +39,12 @@ from mixedext.inference.submodels.nesting import (
     same_fixed_space,
 )
 from mixedext.inference.submodels.other_criteria import as_mixed, own_fitted, refitted
-from mixedext.limits import MANY_ZEROS, MISSED_MINIMUM, STATISTIC_AT_ZERO
+from mixedext.limits import (
+    DEVIANCE_SEARCH_NOISE,
+    MANY_ZEROS,
+    MISSED_MINIMUM,
+    STATISTIC_AT_ZERO,
+)
 from mixedext.tables.noted_table import NotedTable
 from mixedext.tables.statistical_tests import TestResult
 
@@ -349,5 +354,7 @@ def _fits(
     if refitted.is_linear:
         llf = linear_log_likelihoods(model._design, model.exog, model.weights, y, reml)
         return llf, np.ones(len(llf), bool), np.zeros(len(llf), bool)
-    refits = sound_fits(responses_of(model, fit), y, reml)[0]
+    refits, _ = sound_fits(
+        responses_of(model, fit), y, reml, search_noise=DEVIANCE_SEARCH_NOISE
+    )
     return refits.log_likelihood, refits.converged.copy(), refits.is_singular

@@ -29,6 +29,7 @@ from mixedext.engine.residual.whitening import ResidualLaw, colored
 from mixedext.engine.rows.design import Design
 from mixedext.exceptions import DesignError, DevianceError
 from mixedext.fitted import Fitted, Model, need_rows
+from mixedext.limits import SEARCH_NOISE
 from mixedext.specification.covariance.bound_residual import BoundResidual
 from mixedext.specification.covariance.residual_parameters import packed_names
 from mixedext.specification.terms.parameter_names import theta_names
@@ -199,8 +200,11 @@ def sound_fits(
     y: np.ndarray,
     reml: bool,
     run: Callable = in_turn,
+    search_noise: float = SEARCH_NOISE,
 ) -> tuple[RefitColumns, np.ndarray]:
     """Fits to responses less offset, NaN and not converged where nothing is left of one.
+
+    Arguments are those of ``fit_responses``.
 
     Returns
     -------
@@ -210,14 +214,14 @@ def sound_fits(
     """
     exact = np.zeros(y.shape[1], bool)
     try:
-        return fit_responses(responses, y, reml, run), exact
+        return fit_responses(responses, y, reml, run, search_noise), exact
     except DesignError:
         exact = _explained_by_x(responses, y)
         if not exact.any():
             raise
     whole = failed_row(responses.design, len(exact), n_residual=responses.n_residual)
     if not exact.all():
-        found = fit_responses(responses, y[:, ~exact], reml, run)
+        found = fit_responses(responses, y[:, ~exact], reml, run, search_noise)
         for column, own in zip(whole, found, strict=True):
             column[~exact] = own
     return whole, exact
