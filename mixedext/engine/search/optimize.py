@@ -66,6 +66,8 @@ MAX_ITERATIONS = 200
 # Times that is looked from the lowest minimum along single standard deviations, while that
 # leads to lower ones.
 MOST_LOOKS = 3
+# Searches from far out, times parameters: each takes as many more steps as there are.
+MOST_OUTSIDE = 300
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,7 +354,8 @@ class _Minima:
         own = self.best.theta
         if self._falls(others.far) or self._falls(_along(own, RUNAWAY)):
             return True, False
-        for start in others.outside[np.argsort(look(self.search, others.outside))]:
+        lowest = np.argsort(look(self.search, others.outside))
+        for start in others.outside[lowest[: MOST_OUTSIDE // len(own)]]:
             end = self._without_residual(start)
             if end is not None:
                 falls = self._falls(_along(end))

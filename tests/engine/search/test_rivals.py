@@ -13,6 +13,7 @@ import mixedext as mx
 from mixedext.engine.fit import fit_design
 from mixedext.engine.rows.design import prepare_design
 from mixedext.engine.search import rivals
+from mixedext.engine.search.optimize import _Minima
 from mixedext.engine.search.rivals import other_starts, promising_points
 from mixedext.specification.terms.random_terms import RandomTerm
 
@@ -553,3 +554,19 @@ def test_few_rows_that_may_be_explained_are_looked_at_in_narrow_valleys():
     data = pd.DataFrame({"y": y, "x": x, **{k: list(v) for k, v in factors.items()}})
     model = mx.mixedlm("y ~ x + f + (x | g:h) + (1 | h)", data)
     assert model.fit().deviance == pytest.approx(33.6582276, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.formula_engine
+def test_few_are_the_searches_from_far_out_where_there_are_many_variances(monkeypatch):
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"g": np.arange(40) % 5, "y": rng.normal(size=40)})
+    data["f"] = rng.permutation(np.repeat([f"f{i}" for i in range(20)], 2))
+    starts = []
+    monkeypatch.setattr(
+        _Minima, "_without_residual", lambda self, start: starts.append(start)
+    )
+    model = mx.mixedlm("y ~ 1 + (f || g)", data)
+    n_theta = len(model.fit().theta)
+    assert n_theta > 15
+    assert 0 < len(starts) <= 300 / n_theta
