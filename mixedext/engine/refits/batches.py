@@ -33,7 +33,7 @@ from mixedext.engine.rows.design import Design
 from mixedext.engine.rows.levels import LevelSums, split_sums
 from mixedext.engine.rows.within import Within
 from mixedext.engine.search.optimize import MAX_ITERATIONS, MOST_LOOKS
-from mixedext.engine.search.rivals import other_starts
+from mixedext.engine.search.rivals import most_searches, other_starts
 from mixedext.engine.search.starting_values import (
     WITHIN_SIZE,
     one_factor_moments,
@@ -161,11 +161,15 @@ class _OneByOne:
         self.design, self.reml = design, reml
 
     def fit(
-        self, products: tuple[np.ndarray, ...], column: int, within: Within | None = None
+        self,
+        products: tuple[np.ndarray, ...],
+        column: int,
+        within: Within | None = None,
+        start: np.ndarray | None = None,
     ) -> Fit:
         """Fit to one response."""
         design = refit_design(self.design, products, column, within)
-        return fit_design(design, self.reml, far=False)
+        return fit_design(design, self.reml, start, far=False)
 
     def fit_products(
         self,
@@ -182,10 +186,15 @@ class _OneByOne:
             rows.append(row)
         return joined(rows), noise
 
-    def _one(self, products, column, within=None):
-        """The row of one response, and the rounding error of its deviance."""
+    def _one(self, products, column, within=None, start=None):
+        """The row of one response, and the rounding error of its deviance.
+
+        From ``start``, where all else has been looked at, if it is a number.
+        """
+        if start is not None and not np.isfinite(start).all():
+            start = None
         try:
-            fit = self.fit(products, column, within)
+            fit = self.fit(products, column, within, start)
         except DevianceError:
             return row_without_fit(self.design), 0.0
         return row_of_fit(fit), fit.objective.noise if self.design.terms else 0.0
@@ -285,6 +294,7 @@ class _Batch(_OneByOne):
                 term_start=self.term_start,
                 inverse=self.inverse,
                 max_iterations=MAX_ITERATIONS,
+                most_searches=most_searches(self.n_theta),
                 **found,
             )
         return found
@@ -376,7 +386,8 @@ class SeveralFactorsBatch(_Batch):
         )
         # by the ordinary path; where digits were lost sharper sums follow
         for r in undone[~(noise[undone] > DEVIANCE_NOISE)]:
-            row, noise[r] = self._one((lead, tail, least_squares, y_scale), r)
+            products, end = (lead, tail, least_squares, y_scale), columns[1][r]
+            row, noise[r] = self._one(products, r, start=end)
             _replace(columns, r, row)
         return columns, noise
 
@@ -473,7 +484,7 @@ class OneFactorBatch(_Batch):
             if parts is not None:
                 products[-1], products[:, -1] = within[r], within[r]
                 known = Within(products.copy(), parts[2][r])
-            _replace(columns, r, self._one(alone, 0, known)[0])
+            _replace(columns, r, self._one(alone, 0, known, columns[1][r])[0])
         return columns, noise
 
     def _within_fixed(self):

@@ -15,7 +15,7 @@ from mixedext.engine.refits.row_sets import DeletedFits, RowSets
 from mixedext.engine.refits.single_deletions import SingleFits
 from mixedext.engine.rows.levels import split_sums
 from mixedext.engine.search.optimize import MAX_ITERATIONS, MOST_LOOKS
-from mixedext.engine.search.rivals import NO_OTHERS, other_starts
+from mixedext.engine.search.rivals import NO_OTHERS, most_searches, other_starts
 from mixedext.engine.threads import blas_threads
 from mixedext.kernels.deviance.deletion import OneFactorDeletion, levels_left
 from mixedext.kernels.deviance.refits import refit_responses
@@ -124,6 +124,7 @@ class DeletionLoop:
                 term_start=self.term_start,
                 inverse=self.inverse,
                 max_iterations=1 if one_step else MAX_ITERATIONS,
+                most_searches=most_searches(n_theta),
                 theta=theta,
                 deviance=deviance,
                 residual_square=square,

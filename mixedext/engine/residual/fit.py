@@ -128,7 +128,11 @@ def fit_residual_rows(
         far = None
         if max_iterations is None:
             far = _ways_out(typical.rows, deviance, held)
-        least = len(starts) if _may_part(rows) else 1
+        least = 1
+        if _may_part(rows):
+            least = len(starts)
+            if psi is None and max_iterations is None:
+                points += _nested_ends(typical.rows, deviance, points, held)
         found = search_residual(
             deviance, points, held, max_iterations, at_limit, further, far, least
         )
@@ -169,6 +173,28 @@ def _may_part(rows):
     return curve.n_own > 0 and curve.n_sd > FEW_SIZES and len(rows.y) <= FEW_ROWS
 
 
+def _nested_ends(rows, deviance, points, held):
+    """Where the search for a simpler structure ends, which this one is at zeros of psi."""
+    zero = held.copy()
+    for curve in rows.curves:
+        assert curve.correlation is not None
+        zero[curve.at[curve.n_sd + curve.correlation.n_nested :]] = True
+    if (zero == held).all():
+        return []
+    nested = [point.copy() for point in points]
+    for point in nested:
+        point[deviance.n_theta :][zero & ~held] = 0.0
+    try:
+        far = _ways_out(rows, deviance, zero)
+        further = _spread(deviance, nested[0], zero) if _many_of_few(deviance) else []
+        found = search_residual(
+            deviance, nested, zero, None, None, further, far, len(nested)
+        )
+    except DevianceError:  # finite at no start
+        return []
+    return [found.x]
+
+
 def _many_of_few(deviance):
     """Whether so many parameters are of so few rows that minima cannot be foreseen."""
     return deviance.n_psi > FEW_PARAMETERS and deviance.nobs <= VERY_FEW_ROWS
@@ -183,8 +209,7 @@ def _spread(deviance, first, held):
             own = rng.uniform(0.0, 2.0, s.n_theta)
             if not isinstance(s, CurvedStructure):
                 point[at] = own
-        own = rng.standard_normal(deviance.n_psi)
-        point[deviance.n_theta :] = np.where(held, deviance.psi(first), own)
+        point[deviance.n_theta :][~held] = rng.standard_normal((~held).sum())
         out.append(point)
     return out
 

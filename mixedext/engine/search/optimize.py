@@ -21,6 +21,7 @@ from mixedext.engine.search.rivals import (
     NO_OTHERS,
     OtherStarts,
     may_be_others,
+    most_searches,
     promising_points,
 )
 from mixedext.engine.search.starting_values import (
@@ -295,7 +296,7 @@ class _Minima:
     def __init__(self, objective, search, limit, first, least):
         self.objective, self.search, self.limit = objective, search, limit
         self.least = least  # share of the best's residual that another must leave
-        self.ends = []
+        self.ends, self.left = [], most_searches(objective.n_theta)
         self._take(first, first.settled(objective), "moments")
 
     def _take(self, point, settled, kind):
@@ -307,6 +308,9 @@ class _Minima:
 
     def search_from(self, start, kind):
         """Another start, preferred if it ends lower; given up as soon as it cannot."""
+        if self.left <= 0 and kind != "boundary":
+            return
+        self.left -= 1
         objective, bar = self.objective, (self.to_beat, self.known)
         try:
             found = _newton(objective, self.search, start, self.limit, *bar)

@@ -35,6 +35,7 @@ __all__ = [
     "OtherStarts",
     "grid_neighbours",
     "may_be_others",
+    "most_searches",
     "other_starts",
     "promising_points",
 ]
@@ -61,6 +62,9 @@ SCATTERED, NEAREST = 64, 6
 # With few rows, slopes or more than two terms so many of the lowest points are started from
 # besides those lower than their neighbours: valleys may run between the points.
 LOWEST = 4
+# Searches for other minima, times parameters, and the fewest: each of many parameters takes
+# many steps.  Of 2,300 hostile fits the lowest was found by the 24th at the latest.
+SEARCHES, FEWEST_SEARCHES = 400, 15
 # Points along the only standard deviation, along each of two, and of more.
 ALONG = (12, 8, 5)
 # Starts of curved covariances with few rows, with more, the first included.
@@ -440,6 +444,11 @@ def _scattered(structures, smallest, count):
     distance = ((at[:, None] - at) ** 2).sum(axis=-1)
     neighbours = distance.argsort(axis=1)[:, 1 : NEAREST + 1]
     return np.array(points), np.ascontiguousarray(neighbours, np.intp)
+
+
+def most_searches(n_theta: int) -> int:
+    """From how many points a fit is searched for other minima."""
+    return max(SEARCHES // max(n_theta, 1), FEWEST_SEARCHES)
 
 
 def promising_points(values: np.ndarray, neighbours: np.ndarray, lowest: int) -> np.ndarray:

@@ -192,6 +192,7 @@ cdef class _Refit:
     cdef double noise                     # rounding error of the deviance there
     cdef double reach                     # by which a start may exceed it
     cdef double least                     # share of the residual that others must leave
+    cdef Py_ssize_t most, left            # searches from other points, and those left
     cdef bint good, stands                # a minimum; the function stands at the point
     cdef double[:, ::1] buffer
     cdef double* point
@@ -199,9 +200,9 @@ cdef class _Refit:
 
     def __cinit__(
         self, Profiled function, term_start, inverse, Py_ssize_t max_iterations,
-        double reach, double least,
+        double reach, double least, Py_ssize_t most,
     ):
-        self.reach, self.least = reach, least
+        self.reach, self.least, self.most = reach, least, most
         self.function, self.n = function, function.n_theta
         self.search = Newton(function, keep_log=False)
         self.terms = _Terms(function, term_start, inverse)
@@ -211,7 +212,7 @@ cdef class _Refit:
 
     cdef bint from_start(self, const double* start) noexcept nogil:
         """The minimum that a start leads to; whether the search came to an end."""
-        self.best, self.search.has_known = INFINITY, False
+        self.best, self.search.has_known, self.left = INFINITY, False, self.most
         self.good = self.search.search(start, self.max_iterations, -INFINITY) == 1
         if not self.good:
             return False
@@ -233,6 +234,9 @@ cdef class _Refit:
         """
         cdef bint lower
         cdef double bar = self.best
+        if self.left <= 0:
+            return False
+        self.left -= 1
         self.stands, self.search.has_known = False, self.good
         if not self.good:
             bar += 2 * RESTART_GAIN + self.noise
@@ -348,6 +352,7 @@ cdef class _Refit:
     cdef void leave_boundary(self) noexcept nogil:
         """On from a singular end, whose triangle has its zeros at the end."""
         memcpy(self.other, self.point, self.n * sizeof(double))
+        self.left = 1
         if self.try_start(self.other):
             self.round_zeros()
         else:
@@ -392,6 +397,7 @@ def refit_responses(
     const Py_ssize_t[::1] term_start,     # in: (terms + 1,) their first columns, and end
     const double[:, ::1] inverse,         # in: (K, K) T^-1 of the terms, block-diagonal
     Py_ssize_t max_iterations,
+    Py_ssize_t most_searches,             # in: from other points
     double[:, ::1] theta,                 # out: (R, n_theta) in the data's units
     double[::1] deviance,                 # out: (R,) engine's units
     double[::1] residual_square,          # out: (R,) y'P0 y
@@ -411,7 +417,7 @@ def refit_responses(
 ):
     """Fit every response, each from its own start, as ``optimize.minimize_deviance``."""
     cdef _Refit fit = _Refit(
-        function, term_start, inverse, max_iterations, reach, least
+        function, term_start, inverse, max_iterations, reach, least, most_searches
     )
     cdef Py_ssize_t r, i, n_values, n_derivatives, uninterrupted = 0
     cdef bint looks = sizes.shape[0] > 0, alone

@@ -93,6 +93,11 @@ class Correlation(ABC):
         """Number of elements of psi, and of natural parameters."""
 
     @property
+    def n_nested(self) -> int:
+        """First elements of psi, those of a simpler structure if the others are zero."""
+        return self.n_psi
+
+    @property
     @abstractmethod
     def names(self) -> tuple[str, ...]:
         """Names of the natural parameters."""

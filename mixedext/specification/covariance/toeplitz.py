@@ -70,6 +70,11 @@ class Toeplitz(LagCorrelation):
         return (self.m if self.bands is None else self.bands) - 1
 
     @property
+    def n_nested(self) -> int:
+        # an autoregression has no partial autocorrelation but the first
+        return 1 if self.is_full else self.n_psi
+
+    @property
     def names(self) -> tuple[str, ...]:
         return tuple(f"rho {k + 1}" for k in range(self.n_psi))
 
@@ -116,7 +121,8 @@ class Toeplitz(LagCorrelation):
     ) -> list[np.ndarray]:
         """Means by lag, shrunk until definite; no correlation; autoregressions."""
         r, n = moments_by_lag(correlation, pairs)
-        powers = [rho ** np.arange(1, self.m) for rho in (nearest_power(r, n), 0.95)]
+        first = nearest_power(r, n), 0.95, 0.7, -0.4  # as those of an autoregression
+        powers = [rho ** np.arange(1, self.m) for rho in first]
         mean = np.where(n > 0, r, 0.0)[1:]
         none = np.zeros(self.n_psi)
         return [self._definite(mean), none, *(self._definite(p) for p in powers)]

@@ -548,7 +548,7 @@ def _parse_atom(tokens, i, where):
         result, i = _parse_sum(tokens, i + 1, where)
         if i < len(tokens) and tokens[i] == ")":
             return result, i + 1
-    elif i < len(tokens) and tokens[i] not in ("+", "*", "/", ":", ")"):
+    elif i < len(tokens) and tokens[i][0] not in "+*/:)~":  # nor a second formula's ~
         return [(tokens[i],)], i + 1
     raise FormulaError(
         f"formula {where!r}: cannot read the grouping factor; use names joined by "

@@ -81,6 +81,8 @@ def test_offsets():
         ("y ~ f('x) + (1 | g)", "quote ' is not closed"),
         ("y ~ (1 | a:)", "cannot read the grouping factor"),
         ("y ~ (1 | a b:)", "cannot read the grouping factor"),
+        ("y ~ (1 |~ g)", "cannot read the grouping factor"),
+        ("y ~ (1 | g:~h)", "cannot read the grouping factor"),
         ("y ~ (1 | (a)", "bracket is not closed"),
         (42, "must be a string"),
     ],
