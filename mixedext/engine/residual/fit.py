@@ -100,7 +100,7 @@ def fit_residual_rows(
         Newton's steps, from one start.
     """
     held = np.zeros(rows.n_psi, bool) if held is None else held
-    typical = typical_rows(rows)
+    typical, outer = typical_rows(rows), theta
     with blas_threads():
         deviance = typical.rows.deviance(reml)
         theta = typical.inner(deviance, theta, psi)
@@ -131,8 +131,8 @@ def fit_residual_rows(
         least = 1
         if _may_part(rows):
             least = len(starts)
-            if psi is None and max_iterations is None:
-                points += _nested_ends(typical.rows, deviance, points, held)
+            if psi is None and max_iterations is None and not held.any():
+                points += _nested_end(typical, deviance, outer)
         found = search_residual(
             deviance, points, held, max_iterations, at_limit, further, far, least
         )
@@ -173,26 +173,24 @@ def _may_part(rows):
     return curve.n_own > 0 and curve.n_sd > FEW_SIZES and len(rows.y) <= FEW_ROWS
 
 
-def _nested_ends(rows, deviance, points, held):
+def _nested_end(typical, deviance, theta):
     """Where the search for a simpler structure ends, which this one is at zeros of psi."""
-    zero = held.copy()
-    for curve in rows.curves:
-        assert curve.correlation is not None
-        zero[curve.at[curve.n_sd + curve.correlation.n_nested :]] = True
-    if (zero == held).all():
+    rows = typical.rows
+    first = rows.curves[0]
+    assert first.correlation is not None
+    if first.correlation.nested is None:
         return []
-    nested = [point.copy() for point in points]
-    for point in nested:
-        point[deviance.n_theta :][zero & ~held] = 0.0
+    bound = replace(rows.bound, correlation=first.correlation.nested)
     try:
-        far = _ways_out(rows, deviance, zero)
-        further = _spread(deviance, nested[0], zero) if _many_of_few(deviance) else []
-        found = search_residual(
-            deviance, nested, zero, None, None, further, far, len(nested)
-        )
+        found = fit_residual_rows(replace(rows, bound=bound), deviance.reml, theta).residual
     except DevianceError:  # finite at no start
         return []
-    return [found.x]
+    assert found is not None
+    psi = np.zeros(rows.n_psi)
+    psi[: first.n_sd] = found.psi[: first.n_sd]
+    own = found.psi[first.n_sd :].reshape(len(rows.curves), -1)
+    psi[first.n_sd :].reshape(len(own), -1)[:, : own.shape[1]] = own
+    return [np.concatenate([typical.inner(deviance, found.theta, psi), psi])]
 
 
 def _many_of_few(deviance):
@@ -209,7 +207,8 @@ def _spread(deviance, first, held):
             own = rng.uniform(0.0, 2.0, s.n_theta)
             if not isinstance(s, CurvedStructure):
                 point[at] = own
-        point[deviance.n_theta :][~held] = rng.standard_normal((~held).sum())
+        own = rng.standard_normal(deviance.n_psi)
+        point[deviance.n_theta :] = np.where(held, deviance.psi(first), own)
         out.append(point)
     return out
 

@@ -93,9 +93,9 @@ class Correlation(ABC):
         """Number of elements of psi, and of natural parameters."""
 
     @property
-    def n_nested(self) -> int:
-        """First elements of psi, those of a simpler structure if the others are zero."""
-        return self.n_psi
+    def nested(self) -> Correlation | None:
+        """A simpler structure: that of the first elements of psi, the others at zero."""
+        return None
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mixedext.limits import CORRELATION_AT_LIMIT
-from mixedext.specification.covariance.autoregressive import nearest_power
+from mixedext.specification.covariance.autoregressive import AutoRegressive, nearest_power
 from mixedext.specification.covariance.correlation import (
     AtLimit,
     LagCorrelation,
@@ -70,9 +70,9 @@ class Toeplitz(LagCorrelation):
         return (self.m if self.bands is None else self.bands) - 1
 
     @property
-    def n_nested(self) -> int:
-        # an autoregression has no partial autocorrelation but the first
-        return 1 if self.is_full else self.n_psi
+    def nested(self) -> AutoRegressive | None:
+        # which has no partial autocorrelation but the first
+        return AutoRegressive() if self.is_full and self.m > 2 else None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,8 +121,7 @@ class Toeplitz(LagCorrelation):
     ) -> list[np.ndarray]:
         """Means by lag, shrunk until definite; no correlation; autoregressions."""
         r, n = moments_by_lag(correlation, pairs)
-        first = nearest_power(r, n), 0.95, 0.7, -0.4  # as those of an autoregression
-        powers = [rho ** np.arange(1, self.m) for rho in first]
+        powers = [rho ** np.arange(1, self.m) for rho in (nearest_power(r, n), 0.95)]
         mean = np.where(n > 0, r, 0.0)[1:]
         none = np.zeros(self.n_psi)
         return [self._definite(mean), none, *(self._definite(p) for p in powers)]

@@ -87,13 +87,23 @@ def test_starts():
     own, pairs = Toeplitz(5), np.full((5, 5), 9.0)
     rho = np.array([0.6, 0.5, 0.2, 0.1])
     r = definitions.toeplitz().matrix(rho, np.arange(5))
-    first, second, third, *others = own.starts(r, pairs)
+    first, second, third, fourth = own.starts(r, pairs)
     np.testing.assert_allclose(own.natural(first), rho, rtol=1e-12)
     np.testing.assert_array_equal(second, 0)
     np.testing.assert_allclose(third[1:], 0, atol=1e-12)
-    for psi, one in zip(others, (0.95, 0.7, -0.4), strict=True):  # autoregressions
-        np.testing.assert_allclose(own.natural(psi), one ** np.arange(1, 5), rtol=1e-12)
-        np.testing.assert_allclose(psi[own.n_nested :], 0, atol=1e-10)
+    np.testing.assert_allclose(own.natural(fourth), 0.95 ** np.arange(1, 5), rtol=1e-12)
+
+
+def test_an_autoregression_is_nested():
+    """At zeros of all partial autocorrelations but the first."""
+    own, place = Toeplitz(5), np.arange(5)[None]
+    nested = own.nested
+    assert nested is not None
+    np.testing.assert_allclose(
+        own.matrix([0.4, 0, 0, 0], place), nested.matrix([0.4], place), rtol=1e-14
+    )
+    assert Toeplitz(5, 3).nested is None
+    assert nested.nested is None
 
 
 @pytest.mark.parametrize("bands", [None, 2, 3])
