@@ -134,13 +134,11 @@ def t_test(
     statistic = np.full(len(sd), np.nan)
     np.divide(effect - values, sd, out=statistic, where=sd > 0)
     if np.isinf(df).all():
-        return ContrastResults(
-            effect=effect,
-            statistic=statistic,
-            sd=sd,
-            df_denom=np.inf,
-            distribution="norm",
+        normal = ContrastResults(
+            effect=effect, statistic=statistic, sd=sd, distribution="norm"
         )
+        normal.df_denom = np.inf  # statsmodels leaves it out
+        return normal
     common = float(df[0]) if (df == df[0]).all() else df
     return ContrastResults(effect=effect, t=statistic, sd=sd, df_denom=common)
 

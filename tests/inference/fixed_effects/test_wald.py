@@ -21,6 +21,7 @@ from mixedext.inference.fixed_effects import (
     wald,
 )
 from mixedext.inference.fixed_effects import df_methods as fixed_tests
+from mixedext.inference.fixed_effects.covariance_choice import chosen_tests
 from mixedext.inference.fixed_effects.df_methods import f_test_of
 
 pytestmark = pytest.mark.formula_engine
@@ -522,3 +523,16 @@ def test_pairs_of_a_term_that_another_stands_for_have_a_reason(monkeypatch):
     monkeypatch.setattr(contrast, "t_test_pairwise", unknown)
     with pytest.raises(ValueError, match="'Variety' has no columns of its own"):
         result.t_test_pairwise("Variety")
+
+
+@pytest.mark.formula_engine
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_degrees_of_freedom_without_end_are_told(monkeypatch):
+    """statsmodels' result of a normal law has none; the summary asks for them."""
+    data = mx.datasets.dyestuff.load().data
+    result = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit()
+    assert result.t_test("Intercept = 0", df_method="z").df_denom == np.inf
+    tests = type(chosen_tests(result.fitted))
+    monkeypatch.setattr(tests, "df", lambda self, rows: np.full(len(rows), np.inf))
+    table = result.summary().tables[1]
+    assert "inf" in table.loc["Intercept", "df"]
