@@ -119,8 +119,9 @@ def observed_spread(fit: Fit) -> ObservedSpread:
         If it is not positive definite, and the expected one is inverted instead.
     """
     info, free = variance_information(fit), free_directions(fit)
-    d, used = free.directions, "observed"
-    observed = d.T @ info.observed @ d + free.bend
+    told = _are_told(info.expected, free.directions)
+    d, used = free.directions[:, told], "observed"
+    observed = d.T @ info.observed @ d + free.bend[np.ix_(told, told)]
     inverse = inverse_if_definite(observed)
     known = bool(np.isfinite(observed).all())
     if inverse is None and fit.convergence.is_flat and known:
@@ -138,6 +139,18 @@ def observed_spread(fit: Fit) -> ObservedSpread:
         used = "expected"
         inverse, _ = generalized_inverse(d.T @ info.expected @ d)
     return ObservedSpread(d @ inverse @ d.T, free.held, used)
+
+
+def _are_told(information, directions):
+    """Directions of which the information is more than the rounding of what cancels, (c,).
+
+    Of the others, as where a term has a column twice, the covariance does not change.
+    """
+    known = np.einsum("rc,rs,sc->c", directions, information, directions)
+    parts = np.abs(directions)
+    return ~(
+        known <= IDENTIFIED * np.einsum("rc,rs,sc->c", parts, np.abs(information), parts)
+    )
 
 
 def single_degrees(rows: np.ndarray, first: np.ndarray, spread: np.ndarray) -> np.ndarray:

@@ -180,3 +180,21 @@ def test_scale_and_row_order_change_nothing():
     scaled = rows * [1, 1e3]
     np.testing.assert_allclose(second.df(scaled), first.df(rows), rtol=1e-7)
     assert np.isnan(first.df([[0, 0]])).all()
+
+
+@pytest.mark.formula_engine
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("seed", [12, 21, 31])
+def test_a_column_twice_in_a_bar_counts_for_nothing(seed):
+    """Slopes that cancel each other are no variance: their information is rounding."""
+    rng = np.random.default_rng(seed)
+    data = pd.DataFrame({"h": rng.integers(0, 5, 40), "x": rng.normal(size=40)})
+    data["y"], data["z"] = rng.normal(size=40), data["x"]
+    once, twice = (
+        mx.mixedlm(f"y ~ 1 + (1 + {columns} | h)", data).fit() for columns in ("x", "x + z")
+    )
+    assert not np.any(once.theta)
+    assert np.any(twice.theta)
+    for result in (once, twice):
+        (df,) = result.fixed_effects_inference("satterthwaite").df
+        assert df == pytest.approx(39, rel=1e-6)
