@@ -10,10 +10,18 @@ from scipy.linalg import lapack
 from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.limits import IDENTIFIED
 
-__all__ = ["generalized_inverse", "inverse_if_definite", "inverses_of_definite"]
+__all__ = [
+    "generalized_inverse",
+    "inverse_if_definite",
+    "inverses_beside_identity",
+    "inverses_of_definite",
+]
 
 # Matrices of so many rows are inverted one by one, as symmetric ones.
 LARGE = 200
+# Elements beside which digits of the identity are lost.
+DWARFING = 1e10
+EPSILON = float(np.finfo(float).eps)
 
 
 def inverse_if_definite(
@@ -70,6 +78,23 @@ def generalized_inverse(
     inverse = (vector * reciprocal[..., None, :]) @ np.swapaxes(vector, -1, -2)
     rank = good.sum(axis=-1)
     return inverse, (int(rank) if rank.ndim == 0 else rank)
+
+
+def inverses_beside_identity(stack: np.ndarray) -> np.ndarray:
+    """(A + I)^-1 of stacked positive semidefinite matrices A, (m, k, k); A is lost.
+
+    Where A dwarfs the identity the sum may be singular by rounding: along eigenvectors of
+    A whose eigenvalues are rounding of the largest the identity alone is inverted.
+    """
+    k = stack.shape[1]
+    diagonal = np.arange(k)
+    largest = stack[:, diagonal, diagonal].max(initial=0.0)
+    if not DWARFING < largest < np.inf:
+        stack[:, diagonal, diagonal] += 1.0
+        return inverses_of_definite(stack)
+    value, vector = np.linalg.eigh(stack)
+    value = np.where(value > k * EPSILON * value[:, -1:], value, 0.0)
+    return (vector / (1.0 + value)[:, None, :]) @ vector.transpose(0, 2, 1)
 
 
 def inverses_of_definite(stack: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from mixedext.algebra.inverses import (
     generalized_inverse,
     inverse_if_definite,
+    inverses_beside_identity,
     inverses_of_definite,
 )
 
@@ -78,3 +79,14 @@ def test_generalized_inverses_of_what_is_not_finite_are_unknown():
     alone, none = generalized_inverse(stack[1])
     assert np.isnan(alone).all()
     assert none == 0
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4, 1e12, 1e18, 1e200])
+def test_inverses_beside_identity(size):
+    """Of a column twice: I - A / (1 + 2 a); the sum is singular beyond 1e16."""
+    stack = size * np.ones((3, 2, 2))
+    half = 1.0 / (2.0 + 1.0 / size)
+    whole = [[1.0 - half, -half], [-half, 1.0 - half]]
+    found = inverses_beside_identity(stack)
+    assert_allclose(found, np.broadcast_to(whole, (3, 2, 2)), atol=1e-11)
+    assert found.shape == (3, 2, 2)

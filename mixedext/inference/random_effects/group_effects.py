@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import sparse
 
-from mixedext.algebra.inverses import inverses_of_definite
+from mixedext.algebra.inverses import inverses_beside_identity
 
 __all__ = ["conditional_covariances", "group_grams"]
 
@@ -88,9 +88,8 @@ def conditional_covariances(
         gram = gram.reshape(-1, size, size)
         root = deviations[first[own][:, None] + np.arange(size)]
         root[:, :k] = 1.0
-        inner = _sandwich(gram, lam.T, root)
-        inner[:, np.arange(size), np.arange(size)] += 1.0
-        blocks = scale * _sandwich(inverses_of_definite(inner), lam, root)
+        inverse = inverses_beside_identity(_sandwich(gram, lam.T, root))
+        blocks = scale * _sandwich(inverse, lam, root)
         for number, block in zip(own.tolist(), blocks, strict=True):
             out[number] = block
     return out
