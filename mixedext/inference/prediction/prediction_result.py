@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from scipy import stats
 
 from mixedext.arguments import confidence
 from mixedext.calls import answer_calls
+from mixedext.exceptions import PrecisionWarning, user_stacklevel
 from mixedext.fitted import Fitted
 from mixedext.graphics.prediction_bands import plot_prediction, prediction_data
 from mixedext.inference.prediction.new_rows import NewRows
@@ -86,7 +88,7 @@ class MixedPrediction:
     @property
     def se_mean(self) -> np.ndarray:
         """Standard errors of the means, (n,)."""
-        return np.sqrt(self.var_pred_mean)
+        return _root(self.var_pred_mean)
 
     @property
     def var_pred_obs(self) -> np.ndarray:
@@ -96,7 +98,7 @@ class MixedPrediction:
     @property
     def se_obs(self) -> np.ndarray:
         """Standard errors of predicted observations, (n,)."""
-        return np.sqrt(self.var_pred_obs)
+        return _root(self.var_pred_obs)
 
     @property
     def df_obs(self) -> np.ndarray:
@@ -210,3 +212,17 @@ def columns_of(fitted: Fitted, rows: NewRows) -> dict[str, Any]:
     frame = fitted.need_rows().frame if rows.own else rows.frame
     labels = [name for group in fitted.random.groups for name in group.split(":")]
     return {"_frame": frame, "_factors": tuple(labels)}
+
+
+def _root(variance: np.ndarray) -> np.ndarray:
+    """Standard errors; NaN, and a warning, where rounding has made a variance negative."""
+    lost = variance < 0
+    if lost.any():
+        warnings.warn(
+            f"{lost.sum()} of {lost.size} variances of predictions are negative by "
+            "rounding, and their standard errors and limits are NaN: one variance dwarfs "
+            "the others, or too many are estimated; leave out a term",
+            PrecisionWarning,
+            stacklevel=user_stacklevel(),
+        )
+    return np.sqrt(np.where(lost, np.nan, variance))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -167,3 +168,13 @@ def test_both_offsets_and_one_that_new_data_cannot_have():
     whole = values.predict(data, offset=data["o"])
     np.testing.assert_allclose(whole, values.predict(), rtol=1e-12)
     np.testing.assert_allclose(without, whole - data["o"], rtol=1e-12)
+
+
+@pytest.mark.formula_engine
+def test_variances_that_rounding_made_negative_are_told():
+    data = mx.datasets.dyestuff.load().data
+    found = mx.mixedlm("Yield ~ 1 + (1 | Batch)", data).fit().get_prediction(data.iloc[:3])
+    variance = np.array([4.0, -1e-12, 1.0])
+    with pytest.warns(mx.PrecisionWarning, match="1 of 3 variances of predictions"):
+        errors = replace(found, var_pred_mean=variance).se_mean
+    np.testing.assert_array_equal(errors, [2.0, np.nan, 1.0])
