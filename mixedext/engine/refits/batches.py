@@ -98,13 +98,14 @@ def fit_responses(
 
     def work(start: int) -> tuple[np.ndarray, ...]:
         products = responses.products(y[:, start : start + width], start)
-        columns, noise = batch.fit_products(*products)
+        found, noise = batch.fit_products(*products)
+        columns = RefitColumns(*found)
         for r in np.flatnonzero(noise > DEVIANCE_NOISE).tolist():  # digits were lost
             own = y[:, start + r]
             end = _known_end(responses.design, columns, r, noise[r])
             row = _sharper(responses, own, products, r, reml, end, search_noise)
-            before = RefitColumns(*columns).n_evaluations[r]
-            _replace(columns, r, row._replace(n_evaluations=row.n_evaluations + before))
+            total = row.n_evaluations + columns.n_evaluations[r]
+            _replace(columns, r, row._replace(n_evaluations=total))
         return columns
 
     return joined(run(work, range(0, count, width)))
@@ -120,7 +121,6 @@ def _known_end(design, columns, r, noise):
 
     Of several factors the rows are asked only when the search has ended again.
     """
-    columns = RefitColumns(*columns)
     trusted = noise < NO_MINIMUM_LOST and columns.converged[r]
     trusted = trusted or design.blocks.within is None
     return columns.theta[r] if trusted and np.isfinite(columns.theta[r]).all() else None

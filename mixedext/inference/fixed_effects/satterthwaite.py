@@ -146,11 +146,10 @@ def _are_told(information, directions):
 
     Of the others, as where a term has a column twice, the covariance does not change.
     """
-    known = np.einsum("rc,rs,sc->c", directions, information, directions)
+    known = ((information @ directions) * directions).sum(axis=0)
     parts = np.abs(directions)
-    return ~(
-        known <= IDENTIFIED * np.einsum("rc,rs,sc->c", parts, np.abs(information), parts)
-    )
+    whole = ((np.abs(information) @ parts) * parts).sum(axis=0)
+    return ~(known <= IDENTIFIED * whole)
 
 
 def single_degrees(rows: np.ndarray, first: np.ndarray, spread: np.ndarray) -> np.ndarray:

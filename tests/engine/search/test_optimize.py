@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from mixedext.kernels.search.newton import Newton
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 import mixedext as mx
@@ -263,3 +266,17 @@ def test_rival_with_much_variance_in_all_terms():
     assert result.deviance == pytest.approx(76.18995, abs=1e-4)
     many = model.fit_many(data[["y"]])
     assert many.llf[0] == pytest.approx(result.llf, abs=1e-9)
+
+
+@pytest.mark.parametrize(("left", "kind"), [(None, "moments"), (1.0, "grid")])
+def test_an_end_that_has_not_settled_gives_way_to_one_as_low(left, kind):
+    """And one that has settled does not."""
+    objective = sleepstudy()._design.objective(True)
+    search = Newton(objective.function)
+    end = optimize._newton(objective, search, [1.0, 0.0, 1.0], 50)
+    first = end if left is None else replace(end, decrement=left)
+    seen = optimize._Minima(objective, search, 50, first, 1e-6)
+    seen.search_from([0.5, 0.1, 0.4], "grid")
+    assert seen.found_from == kind
+    assert seen.best.settled(objective)
+    assert seen.best.deviance == pytest.approx(end.deviance, abs=1e-9)

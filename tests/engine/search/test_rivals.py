@@ -570,3 +570,23 @@ def test_few_are_the_searches_from_far_out_where_there_are_many_variances(monkey
     n_theta = len(model.fit().theta)
     assert n_theta > 15
     assert 0 < len(starts) <= 300 / n_theta
+
+
+@pytest.mark.filterwarnings("ignore:The random effects covariance")
+@pytest.mark.filterwarnings("ignore:minimum, but flat")
+@pytest.mark.formula_engine
+def test_no_more_searches_than_are_allowed(monkeypatch):
+    """With none a fit and a refit end where the moments lead, above the lowest minimum."""
+    y = [-1.054, 0.168, 0.282, 0.374, 1.749, -0.372, -2.094, 0.019]
+    y += [0.486, -1.866, 1.609, -0.066, -0.01, -1.315, -0.55, 0.95]
+    x = [248, 244, 86, 51, 219, 233, 217, 132, 168, 63, 245, 10, 96, 86, 163, 163]
+    g = [1, 2, 3, 2, 1, 2, 1, 3, 1, 3, 0, 0, 0, 2, 2, 3]
+    data = pd.DataFrame({"y": 1e6 + np.array(y), "x": np.array(x, float), "g": g})
+    model = mx.mixedlm("y ~ 0 + np.log(x + 1) + (x | g)", data)
+    two = data["y"].to_numpy()[:, None] + np.linspace(0, 1, 2)
+    lowest = model.fit().llf
+    assert model.fit_many(two).llf[0] == pytest.approx(lowest, abs=1e-6)
+    for place in ("search.optimize", "refits.batches"):
+        monkeypatch.setattr(f"mixedext.engine.{place}.most_searches", lambda n: 0)
+    assert model.fit().llf < lowest - 0.01
+    assert model.fit_many(two).llf[0] < lowest - 0.01

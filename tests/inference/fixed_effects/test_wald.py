@@ -525,8 +525,6 @@ def test_pairs_of_a_term_that_another_stands_for_have_a_reason(monkeypatch):
         result.t_test_pairwise("Variety")
 
 
-@pytest.mark.formula_engine
-@pytest.mark.filterwarnings("ignore:.*:UserWarning")
 def test_degrees_of_freedom_without_end_are_told(monkeypatch):
     """statsmodels' result of a normal law has none; the summary asks for them."""
     data = mx.datasets.dyestuff.load().data
