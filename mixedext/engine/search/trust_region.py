@@ -59,6 +59,8 @@ class Quadratic:
     least : float
         Share of the largest curvature along a coordinate below which another one is no
         unit: it may be rounding error.
+    natural : ndarray, optional
+        Units in which the curvatures along the coordinates are to be compared.
 
     Attributes
     ----------
@@ -72,10 +74,11 @@ class Quadratic:
 
     __slots__ = ("_spectrum", "gradient", "hessian", "root", "unit")
 
-    def __init__(self, gradient, hessian, least: float = 0.0):
+    def __init__(self, gradient, hessian, least: float = 0.0, natural=None):
         size = np.abs(hessian.diagonal())
         if least:
-            size = np.maximum(size, least * size.max(initial=0.0))
+            squares = 1.0 if natural is None else natural**2
+            size = np.maximum(size, least * (size * squares).max(initial=0.0) / squares)
         if not size.all():
             size = np.where(size > 0, size, 1.0)
         self.unit = unit = 1 / np.sqrt(size)
@@ -146,8 +149,9 @@ class TrustRegion:
     # Longest first step, and length of steps at which the search ends.
     first_radius, smallest_radius = 1.0, SMALLEST_RADIUS
     most_steps = 200
-    # Of ``Quadratic``.
+    # Of ``Quadratic``; the units in all coordinates.
     least_unit = 0.0
+    natural: np.ndarray | None = None
 
     def solve(self, x) -> Any:
         """Search from a start; returns what ``finalize`` does."""
@@ -217,9 +221,11 @@ class TrustRegion:
             return
         gradient, hessian = self.derivatives(self.state)
         self.at = at = self.free(self.state)
+        natural = self.natural
         if at is not None:
             gradient, hessian = gradient[at], hessian[at][:, at]
-        self.model = Quadratic(gradient, hessian, self.least_unit)
+            natural = None if natural is None else natural[at]
+        self.model = Quadratic(gradient, hessian, self.least_unit, natural)
         self.moved = False
 
     def inner_solve(self) -> None:

@@ -324,6 +324,24 @@ class Coordinates:
         self.bounded[bounded] = True
         self.free = np.arange(self.size) != self.held
 
+    @cached_property
+    def units(self) -> np.ndarray:
+        """Of the order of the coordinates' sizes: sigma for an effect of a column of rms 1.
+
+        Of angles, of log sigma^2 and of a coefficient that is held 1.
+        """
+        design, out = self.model.design, np.ones(self.size)
+        for term, at, transform in zip(
+            self.terms, self.slices, design.transforms, strict=True
+        ):
+            # the engine's columns have rms 1, and times T they are those of the data
+            columns = np.linalg.norm(transform, axis=0)
+            rows = np.abs(term.basis).sum(axis=2).argmax(axis=1)
+            out[at] = design.y_scale / columns[np.minimum(rows, len(columns) - 1)]
+            if term.angle is not None:
+                out[at.start + term.angle] = 1.0
+        return out
+
     # ---- the held parameter and its coordinate ----
 
     def coordinate(self, value: float) -> float:

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 from scipy import stats
 
+from mixedext.algebra.definiteness import unit_diagonal
 from mixedext.engine.fit import Fit
 from mixedext.engine.residual.estimate import ResidualEstimate
 from mixedext.engine.residual.fit import fit_residual_rows
@@ -140,9 +141,10 @@ class ResidualValues:
         _, hessian = self.joint.derivatives(self.z)
         hessian = hessian[np.ix_(self.free, self.free)] / 2
         slope = target.held.slope(self.z)[self.free]
-        value, vector = np.linalg.eigh(hessian)
+        scaled, size = unit_diagonal(hessian)
+        value, vector = np.linalg.eigh(scaled)
         value = np.maximum(value, 1e-10 * value[-1])
-        return float(np.sqrt(((vector.T @ slope) ** 2 / value).sum()))
+        return float(np.sqrt(((vector.T @ (slope / size)) ** 2 / value).sum()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,7 +193,7 @@ def _atanh(s, at, a, b, n):
 
     def parts(z):
         own = s.matrix(z[at])
-        both = np.sqrt(own[a, a] * own[b, b])
+        both = np.sqrt(own[a, a]) * np.sqrt(own[b, b])
         return own, both, own[a, b] / both
 
     def value(z):

@@ -88,6 +88,7 @@ class Descent(TrustRegion):
         self.loose = np.flatnonzero(coordinates.free)
         bounded = coordinates.bounded
         self.bounded = bounded if bounded.any() else None
+        self.natural = coordinates.units
 
     def solve(self, x) -> tuple[State, np.ndarray, float] | None:
         """Search from coordinates.

@@ -224,3 +224,12 @@ def test_derivatives_that_are_no_numbers_end_the_search(which):
     found = search.solve(np.array([-1.2, 1.0]))
     assert search.done
     np.testing.assert_array_equal(found, [-1.2, 1.0])
+
+
+def test_curvatures_compare_in_the_units_of_the_coordinates():
+    """A curvature that is small in one unit is not in another; what rounding left is."""
+    hessian, gradient = np.diag([4.0, 9e-24, 1e-40]), np.zeros(3)
+    found = Quadratic(gradient, hessian, 1e-10, np.array([1.0, 1e12, 1e12]))
+    np.testing.assert_allclose(found.unit, [0.5, 1e12 / 3, 1e12 / np.sqrt(9e-10)])
+    alike = Quadratic(gradient, hessian, 1e-10)
+    np.testing.assert_allclose(alike.unit, [0.5, 5e4, 5e4])

@@ -397,3 +397,29 @@ def test_a_path_whose_step_is_the_rounding_of_the_estimate_says_so():
     path.walk()
     assert path.end == "the likelihood changes within the rounding of the estimate"
     assert not path.nodes
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("unit", [2.0**40, 2.0**-100, 2.0**430, 2.0**-430], ids=str)
+def test_limits_go_with_the_unit_of_the_response(unit):
+    """Curvatures along deviations and log sigma^2 compare in the engine's units."""
+    data = mx.datasets.sleepstudy.load().data
+    formula = "Reaction ~ Days + (Days | Subject)"
+    wanted = mx.mixedlm(formula, data).fit(reml=False).profile().conf_int()
+    data["Reaction"] = data["Reaction"] * unit
+    found = mx.mixedlm(formula, data).fit(reml=False).profile().conf_int()
+    unitless = found.index.str.startswith("cor")
+    found = found.div(np.where(unitless, 1.0, unit), axis=0)
+    np.testing.assert_allclose(found, wanted, rtol=1e-8)
+
+
+@pytest.mark.formula_engine
+@pytest.mark.parametrize("unit", [2.0**40, 2.0**-60], ids=str)
+def test_limits_go_with_the_unit_of_a_slope(unit):
+    data = mx.datasets.sleepstudy.load().data
+    formula = "Reaction ~ Days + (Days | Subject)"
+    wanted = mx.mixedlm(formula, data).fit(reml=False).profile().conf_int()
+    data["Days"] = data["Days"] * unit
+    found = mx.mixedlm(formula, data).fit(reml=False).profile().conf_int()
+    size = np.where(found.index.isin(["sd Days|Subject", "Days"]), unit, 1.0)
+    np.testing.assert_allclose(found.mul(size, axis=0), wanted, rtol=1e-7)
