@@ -207,7 +207,7 @@ def _model_correlation(fitted, series, resid, first, second):
     if resid != "pearson" or not len(first):
         return np.nan
     one, other, both = series.moments(fitted, first, second)
-    return float(np.mean(both / np.sqrt(one * other)))
+    return float(np.mean(both / (np.sqrt(one) * np.sqrt(other))))
 
 
 def plot_acf(
@@ -449,7 +449,7 @@ def _model_semivariance(fitted, series, resid, first, second):
     one, other, both = series.moments(fitted, first, second)
     if resid == "raw":
         return (one + other) / 2 - both
-    return 1 - both / np.sqrt(one * other)
+    return 1 - both / (np.sqrt(one) * np.sqrt(other))
 
 
 def plot_variogram(

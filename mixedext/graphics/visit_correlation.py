@@ -110,8 +110,8 @@ def _of_level(fitted: Fitted, level: int, labels: list) -> pd.DataFrame:
     a, b = np.triu_indices(m)
     pair, turned = a * m + b, b * m + a
     with np.errstate(divide="ignore", invalid="ignore"):
-        observed = products[pair] / np.sqrt(squares[pair] * squares[turned])
-        found = both[pair] / np.sqrt(own[pair] * own[turned])
+        observed = products[pair] / (np.sqrt(squares[pair]) * np.sqrt(squares[turned]))
+        found = both[pair] / (np.sqrt(own[pair]) * np.sqrt(own[turned]))
     return pd.DataFrame(
         {
             "visit": [labels[i] for i in a],

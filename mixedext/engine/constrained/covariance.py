@@ -51,16 +51,16 @@ def covariances_of(maximum: Maximum, objective: Objective):
     observed = np.zeros((rank + count, rank + count))
     observed[np.ix_(both, both)] = _inverse(-curvature[np.ix_(both, both)])
     relative = observed[rank:, rank:].copy()
-    absolute = _absolute(relative, maximum, maximum.packed[to_gamma])
+    scaled, size = _scaled(relative, maximum, maximum.packed[to_gamma])
     lost = np.flatnonzero(loose & singular)
-    for matrix in (relative, absolute):
+    for matrix in (relative, scaled):
         matrix[lost, :] = matrix[:, lost] = np.nan
     observed[rank + lost, :] = observed[:, rank + lost] = np.nan
-    return fixed, VarianceCovariance(relative, absolute), observed
+    return fixed, VarianceCovariance(relative, scaled, size), observed
 
 
-def _absolute(relative, maximum, gamma):
-    """Covariance of (co)variances in the units of the data, and of sigma^2, the last.
+def _scaled(relative, maximum, gamma):
+    """Covariance of (co)variances, and of sigma^2, the last, over sigma^2; and sigma^2.
 
     ``relative`` is that of gamma, their ratios to sigma^2, with sigma^2 at its best for
     each.  It is completed by the block inverse with the information about sigma^2,
@@ -69,17 +69,16 @@ def _absolute(relative, maximum, gamma):
     """
     point = maximum.state.point
     scale = point.scale(maximum.fixed)
-    own = point.dof / (2 * scale**2)
-    shared = point.residual_squares(maximum.fixed) / (2 * scale**2)
+    own = point.dof / 2
+    shared = point.residual_squares(maximum.fixed) / (2 * scale)
     count = len(gamma)
     both = np.empty((count + 1, count + 1))
     both[:-1, :-1] = relative
     both[:-1, -1] = both[-1, :-1] = -relative @ shared / own
     both[-1, -1] = 1 / own + shared @ relative @ shared / own**2
     change = np.eye(count + 1)
-    change[:-1, :-1] *= scale
     change[:-1, -1] = gamma
-    return change @ both @ change.T
+    return change @ both @ change.T, np.full(count + 1, scale)
 
 
 def _singular_elements(maximum, objective):

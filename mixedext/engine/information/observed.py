@@ -39,9 +39,8 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     VarianceCovariance
     """
     if not fit.design.terms and fit.residual is None:
-        with np.errstate(over="ignore"):  # beyond the range of numbers it is infinite
-            variance = 2 * np.square(fit.scale) / fit.objective.dof
-        return VarianceCovariance(np.zeros((0, 0)), np.full((1, 1), variance))
+        own = np.full((1, 1), 2.0 / fit.objective.dof)
+        return VarianceCovariance(np.zeros((0, 0)), own, np.array([fit.scale]))
     structures = fit.design.structures
     # V0 is the direction in which sigma^2 moves all of V.  A covariance matrix of lower
     # rank moves among those of its rank; it is left out afterwards.
@@ -58,7 +57,7 @@ def variance_covariance(fit: Fit) -> VarianceCovariance:
     open_[-1] *= inner_scale
     found = _to_data_units(fit, structures, joint, open_, held, inner_scale)
     if moves.holds_scale:
-        found.absolute[-1] = found.absolute[:, -1] = np.nan
+        found.scaled[-1] = found.scaled[:, -1] = np.nan
     return found
 
 
@@ -89,9 +88,6 @@ def _without_open(covariance, open_):
     return covariance
 
 
-# Variances of variances are fourth powers of the units, and may leave the range of double
-# precision where all else stays within it: they are infinite.
-@np.errstate(over="ignore", invalid="ignore")
 def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
@@ -119,17 +115,17 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
             np.zeros(n_psi),
         ]
     )
-    y_square = fit.design.y_scale**2
-    # absolute gamma = sigma^2 * relative gamma
+    # gamma = sigma^2 * relative gamma, in multiples of the square of the scale of y
     jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
     # but of correlations and of psi, which are what they are in any units
     variances = [s.is_variance for s in structures]
-    plain = np.concatenate([*variances, np.zeros(n_psi, bool)])[numbers]
-    jacobian[:-1, :-1] = change * np.where(plain, inner_scale * y_square, 1.0)[:, None]
-    jacobian[:-1, -1] = np.where(plain, gamma[numbers] * y_square, 0.0)
-    jacobian[-1, -1] = y_square
-    absolute = np.full((len(held) + 1, len(held) + 1), np.nan)
+    plain = np.concatenate([*variances, np.zeros(n_psi, bool)])
+    jacobian[:-1, :-1] = change * np.where(plain[numbers], inner_scale, 1.0)[:, None]
+    jacobian[:-1, -1] = np.where(plain, gamma, 0.0)[numbers]
+    jacobian[-1, -1] = 1.0
+    scaled = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
     of_all = jacobian @ joint @ jacobian.T
-    absolute[np.ix_(at, at)] = _without_open(of_all, jacobian @ open_)
-    return VarianceCovariance(outer, absolute)
+    scaled[np.ix_(at, at)] = _without_open(of_all, jacobian @ open_)
+    size = np.where(np.append(plain, True), fit.design.y_scale**2, 1.0)
+    return VarianceCovariance(outer, scaled, size)

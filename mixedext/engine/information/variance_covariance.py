@@ -13,14 +13,32 @@ __all__ = ["VarianceCovariance"]
 class VarianceCovariance:
     """Asymptotic covariance of the variance parameters; NaN where held.
 
+    Variances of variances are fourth powers of the units: they leave the range of double
+    precision where the estimates and their standard errors stay within it.
+
     Attributes
     ----------
     relative : ndarray
         Of gamma / sigma^2, (n_gamma, n_gamma), data's units; with a residual covariance of
         (gamma / sigma^2, psi).
-    absolute : ndarray
-        Of (gamma, sigma^2), (n_gamma + 1, n_gamma + 1), or (gamma, psi, sigma^2).
+    scaled : ndarray
+        Of (gamma, sigma^2) / size, (n_gamma + 1, n_gamma + 1), or of (gamma, psi, sigma^2).
+    size : ndarray
+        A unit of the order of the response's variance, or 1 for correlations and psi,
+        (n_gamma + 1,).
     """
 
     relative: np.ndarray
-    absolute: np.ndarray
+    scaled: np.ndarray
+    size: np.ndarray
+
+    @property
+    def absolute(self) -> np.ndarray:
+        """Of (gamma, sigma^2), or (gamma, psi, sigma^2): infinite or 0 out of range."""
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            return self.scaled * self.size * self.size[:, None]
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard errors, (n_gamma + 1,)."""
+        return np.sqrt(np.diag(self.scaled)) * self.size

@@ -349,7 +349,7 @@ class MixedInfluence:
         if rows.weight is not None:
             left = left / rows.weight
         with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the row
-            return rows.residual / np.sqrt(scale * left)
+            return rows.residual / (np.sqrt(scale) * np.sqrt(left))
 
     @property
     def dffits_internal(self) -> Dffits:

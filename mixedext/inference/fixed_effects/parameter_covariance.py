@@ -249,10 +249,10 @@ def bse_re(results: HasFitted) -> np.ndarray:
     if fitted.generalized is not None:
         first = len(fitted.fixed.names)
         return bse(fitted)[first:][: fitted.model.layout.n_packed]
-    absolute = np.diag(covariance_of_variances(fitted).absolute)
-    return np.sqrt(absolute[fitted.model.layout.packed_gamma])
+    errors = covariance_of_variances(fitted).errors
+    return errors[fitted.model.layout.packed_gamma]
 
 
 def bse_scale(results: HasFitted) -> float:
     """Standard error of the residual variance, from the observed information."""
-    return float(np.sqrt(covariance_of_variances(results.fitted).absolute[-1, -1]))
+    return float(covariance_of_variances(results.fitted).errors[-1])

@@ -176,11 +176,11 @@ def icc(
         return _bootstrap_interval(fitted, ratio, estimate, n, rng, level)
     total = fixed + gamma @ slopes + residual * fitted.scale
     gradient = np.append(share - estimate * slopes, -estimate * residual) / total
-    covariance = _in_gamma(fitted, covariance_of_variances(fitted).absolute)
+    covariance, size = _in_gamma(fitted)
     if fitted.fit.residual is not None:
         gradient = _with_psi(fitted, gradient)
     used = gradient != 0  # a NaN variance of what has no effect does not matter
-    gradient, covariance = gradient[used], covariance[np.ix_(used, used)]
+    gradient, covariance = (gradient * size)[used], covariance[np.ix_(used, used)]
     se = float(np.sqrt(gradient @ covariance @ gradient))
     margin = stats.norm.ppf((1 + level) / 2) * se
     ends = np.clip([estimate - margin, estimate + margin], 0.0, 1.0)
@@ -238,24 +238,29 @@ def _gamma(fitted: Fitted) -> np.ndarray:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _in_gamma(fitted: Fitted, covariance: np.ndarray) -> np.ndarray:
-    """Covariance of gamma (psi) and sigma^2 from that of natural parameters."""
+def _in_gamma(fitted: Fitted) -> tuple[np.ndarray, np.ndarray]:
+    """Covariance of gamma (psi) and sigma^2 over sizes, from that of natural parameters."""
+    found = covariance_of_variances(fitted)
+    covariance, size = found.scaled, found.size
     blocks = list(fitted.random.blocks())
     if all(structure.linear for _, structure, _ in blocks):
-        return covariance
+        return covariance, size
     changes = []
     for _, s, own in blocks:
         change = np.eye(s.n_gamma)
         if isinstance(s, CurvedStructure):
             change = np.array([s.ambient.gamma(e) for e in s.natural_slopes(own)]).T
         changes.append(change)
-    size = sum(own.shape[1] for own in changes)
-    change = linalg.block_diag(*changes, np.eye(len(covariance) - size))
+    n_natural = sum(own.shape[1] for own in changes)
+    change = linalg.block_diag(*changes, np.eye(len(covariance) - n_natural))
+    sizes = np.full(sum(own.shape[0] for own in changes), size[-1])
+    sizes = np.append(sizes, size[n_natural:])
+    change = change * size / sizes[:, None]
     unknown = np.isnan(covariance.diagonal())
     lost = (change[:, unknown] != 0).any(axis=1)
     out = change @ np.where(np.isnan(covariance), 0.0, covariance) @ change.T
     out[lost] = out[:, lost] = np.nan
-    return out
+    return out, sizes
 
 
 def _gamma_of(fitted: Fitted, group: str | None) -> np.ndarray:

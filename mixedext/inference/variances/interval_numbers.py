@@ -49,7 +49,8 @@ def sd_and_correlation(
             out[i], jacobian[i, i] = values[i], 1.0
             continue
         a, b = pair
-        both = np.sqrt(values[a] * values[b])
+        # the product of the variances of huge or tiny responses would overflow
+        both = np.sqrt(values[a]) * np.sqrt(values[b])
         if not both > 0:
             jacobian[i, i] = np.nan
             continue

@@ -8,6 +8,7 @@ from scipy import stats
 from statsmodels.tools.validation import string_like
 
 from mixedext.arguments import check_choice, confidence
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.fitted import Fitted, HasFitted
 from mixedext.inference.profile.likelihood_profile import profile
 from mixedext.inference.variances.interval_numbers import (
@@ -62,7 +63,7 @@ def cov_vcomp(results: HasFitted) -> NotedTable:
     """
     fitted = results.fitted
     names = [as_variance(name) for name in _variance_names(fitted)]
-    values = _cov_variances(fitted)
+    values = _cov_variances(fitted).absolute
     if fitted.fit.residual is not None:
         names = [*names[:-1], *residual_names(fitted, "variance")]
         values = joint_covariance(fitted)
@@ -169,21 +170,23 @@ def conf_int_vcomp(
 
 def _variance_precision(fitted: Fitted) -> pd.DataFrame:
     """Variances (value), and standard deviations and correlations, with errors."""
-    values, pairs = zip(*_variance_elements(fitted), strict=True)
-    covariance = _cov_variances(fitted)
-    estimates, jacobian = sd_and_correlation(np.array(values), pairs)
-    held = np.isnan(covariance.diagonal())
-    whole = np.where(np.isnan(covariance), 0.0, covariance)
+    elements, pairs = zip(*_variance_elements(fitted), strict=True)
+    values, covariance = np.array(elements), _cov_variances(fitted)
+    estimates, jacobian = sd_and_correlation(values / covariance.size, pairs)
+    held = np.isnan(covariance.scaled.diagonal())
+    whole = np.where(np.isnan(covariance.scaled), 0.0, covariance.scaled)
     square = np.einsum("ij,jk,ik->i", jacobian, whole, jacobian)
     held |= square < 0.0  # where rounding leaves none
     error = np.sqrt(square, where=~held, out=np.full(len(held), np.nan))
+    is_correlation = np.array([pair is not None for pair in pairs])
+    unit = np.where(is_correlation, 1.0, np.sqrt(covariance.size))
     return pd.DataFrame(
         {
-            "estimate": estimates,
-            "std_err": error,
+            "estimate": unit * estimates,
+            "std_err": unit * error,
             "value": values,
-            "value_std_err": np.sqrt(covariance.diagonal()),
-            "cor": [pair is not None for pair in pairs],
+            "value_std_err": covariance.errors,
+            "cor": is_correlation,
         },
         index=_variance_names(fitted),
     )
@@ -223,7 +226,7 @@ def _variance_limits(
 
 def _boundary_notes(fitted: Fitted) -> list[str]:
     """Why values are missing: what is on the boundary."""
-    missing = np.isnan(_cov_variances(fitted).diagonal())
+    missing = np.isnan(_cov_variances(fitted).errors)
     residual = fitted.fit.residual
     of_residual = [] if residual is None else natural_estimates(fitted).notes
     if residual is not None and residual.held_for_sigma is not None:
@@ -264,13 +267,15 @@ def _rounding_notes(table: pd.DataFrame) -> list[str]:
     return [f"Rounding leaves no standard errors of {', '.join(lost)}"]
 
 
-def _cov_variances(fitted: Fitted) -> np.ndarray:
+def _cov_variances(fitted: Fitted) -> VarianceCovariance:
     """Of the elements in order: by term, the lower triangle by columns, residual."""
-    absolute, residual = covariance_of_variances(fitted).absolute, fitted.fit.residual
+    whole, residual = covariance_of_variances(fitted), fitted.fit.residual
     if residual is None:
-        return absolute
-    at = np.append(np.arange(len(absolute) - len(residual.psi) - 1), len(absolute) - 1)
-    return absolute[np.ix_(at, at)]
+        return whole
+    last = len(whole.size) - 1
+    at = np.append(np.arange(last - len(residual.psi)), last)
+    scaled = whole.scaled[np.ix_(at, at)]
+    return VarianceCovariance(whole.relative, scaled, whole.size[at])
 
 
 def _variance_names(fitted: Fitted) -> list[str]:

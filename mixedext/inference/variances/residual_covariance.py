@@ -92,15 +92,15 @@ class ResidualCovariance:
     @cached_property
     def cov_params(self) -> pd.DataFrame:
         """Covariance of ``params`` by the observed information; NaN for what has none."""
-        names = self.params.index
-        return pd.DataFrame(
-            natural_estimates(self._fitted).covariance, index=names, columns=names
-        )
+        found, names = natural_estimates(self._fitted), self.params.index
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            values = found.covariance * found.size * found.size[:, None]
+        return pd.DataFrame(values, index=names, columns=names)
 
     @property
     def bse(self) -> pd.Series:
         """Standard errors of ``params``; NaN at a limit, or of what was held."""
-        values = np.sqrt(np.diag(self.cov_params))
+        values = natural_estimates(self._fitted).errors
         return pd.Series(values, index=self.params.index, name="std_err")
 
     def conf_int(self, alpha: float = 0.05, *, level: float | None = None) -> NotedTable:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import linalg, stats
 
+from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.fitted import Fitted
 from mixedext.inference.variances.interval_numbers import (
     log_limits,
@@ -68,11 +69,13 @@ def residual_names(fitted: Fitted, scale: str) -> list[str]:
 
 def joint_covariance(fitted: Fitted) -> np.ndarray:
     """Covariance of the variances of all terms, then of the natural parameters, (m, m)."""
-    absolute, found = covariance_of_variances(fitted).absolute, natural_estimates(fitted)
-    n = len(absolute) - found.slopes.shape[1]
+    whole, found = covariance_of_variances(fitted), natural_estimates(fitted)
+    n = len(whole.size) - found.slopes.shape[1]
     slopes = linalg.block_diag(np.eye(n), found.slopes)
     own = np.append(np.arange(n), n + found.own)
-    return propagated(slopes, absolute, own)
+    scaled = propagated(slopes, whole.scaled, own)
+    size = np.append(whole.size[:n], found.size)
+    return VarianceCovariance(whole.relative, scaled, size).absolute
 
 
 def residual_rows(
@@ -100,14 +103,14 @@ def residual_rows(
     found = natural_estimates(fitted)
     kinds = np.array([p.kind for p in found.parameters])
     names = residual_names(fitted, scale)
-    estimate, error = found.estimate, np.sqrt(np.diag(found.covariance))
+    estimate, error = found.estimate, found.errors
     if scale == "sd":
         estimate, error = _on_scale_of_deviations(found, kinds)
     frame = pd.DataFrame({"estimate": estimate, "std_err": error}, index=names)
     is_variance = kinds == "variance"
     if method == "satterthwaite":
-        own = np.sqrt(np.diag(found.covariance))
-        frame["df"] = np.where(is_variance, satterthwaite_df(found.estimate, own), np.nan)
+        df = satterthwaite_df(found.estimate, found.errors)
+        frame["df"] = np.where(is_variance, df, np.nan)
     limits = profiled
     if limits is None:
         limits = _limits(fitted, found, frame, kinds, method, level)
@@ -126,11 +129,17 @@ def _on_scale_of_deviations(
     for k in at:
         own = places.get(found.parameters[k].name)
         pairs.append(own and (number[own[0]], number[own[1]]))
-    estimate, jacobian = sd_and_correlation(found.estimate[at], pairs)
+    estimate, jacobian = sd_and_correlation(found.scaled[at], pairs)
     covariance = found.covariance[np.ix_(at, at)]
     moved = propagated(np.nan_to_num(jacobian), covariance, np.arange(len(at)))
-    out, error = found.estimate.copy(), np.sqrt(np.diag(found.covariance))
-    out[at], error[at] = estimate, np.sqrt(np.diag(moved))
+    out, error = found.estimate, found.errors
+    unit = np.array(
+        [
+            np.sqrt(s) if pair is None else 1.0
+            for s, pair in zip(found.size[at], pairs, strict=True)
+        ]
+    )
+    out[at], error[at] = unit * estimate, unit * np.sqrt(np.diag(moved))
     return out, error
 
 
@@ -148,8 +157,7 @@ def _limits(
         move = float(stats.norm.ppf((1 + level) / 2)) * error
         return np.column_stack([estimate - move, estimate + move])
     if method == "satterthwaite":
-        own = np.sqrt(np.diag(found.covariance))
-        limits = satterthwaite_limits(found.estimate, own, 1 - level)
+        limits = satterthwaite_limits(found.estimate, found.errors, 1 - level)
         limits[kinds != "variance"] = np.nan
         return np.sqrt(limits) if on_deviations else limits
     limits = natural_limits(fitted, level)

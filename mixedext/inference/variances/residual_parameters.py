@@ -48,12 +48,15 @@ class NaturalEstimates(NamedTuple):
     ----------
     parameters : list of NaturalParameter
         Names and kinds, in the order of the other fields, (m,).
-    estimate : ndarray
-        In the units of the data, (m,).
+    scaled : ndarray
+        The estimates over ``size``, (m,).
+    size : ndarray
+        A unit of the order of the response's variance for variances and covariances, else
+        1, (m,); see VarianceCovariance.
     covariance : ndarray
-        (m, m); NaN for what has none.
+        Of ``scaled``, (m, m); NaN for what has none.
     slopes : ndarray
-        d estimate / d (psi, sigma^2)', (m, n_psi + 1).
+        d scaled / d (psi, sigma^2 over its size)', (m, n_psi + 1).
     own : ndarray
         Element of (psi, sigma^2) that belongs to each, (m,).
     notes : list of str
@@ -61,11 +64,22 @@ class NaturalEstimates(NamedTuple):
     """
 
     parameters: list[NaturalParameter]
-    estimate: np.ndarray
+    scaled: np.ndarray
+    size: np.ndarray
     covariance: np.ndarray
     slopes: np.ndarray
     own: np.ndarray
     notes: list[str]
+
+    @property
+    def estimate(self) -> np.ndarray:
+        """In the units of the data, (m,)."""
+        return self.scaled * self.size
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Standard errors in the units of the data, (m,)."""
+        return np.sqrt(np.diag(self.covariance)) * self.size
 
 
 def residual_of(fitted: Fitted) -> ResidualEstimate:
@@ -86,9 +100,9 @@ def residual_of(fitted: Fitted) -> ResidualEstimate:
 
 
 def _psi_covariance(fitted: Fitted) -> np.ndarray:
-    """Of (psi, sigma^2), (n_psi + 1, n_psi + 1); NaN for what has none."""
+    """Of (psi, sigma^2 over its size), (n_psi + 1, n_psi + 1); NaN for what has none."""
     n = len(residual_of(fitted).psi) + 1
-    return covariance_of_variances(fitted).absolute[-n:, -n:]
+    return covariance_of_variances(fitted).scaled[-n:, -n:]
 
 
 def propagated(slopes: np.ndarray, covariance: np.ndarray, own: np.ndarray) -> np.ndarray:
@@ -117,12 +131,15 @@ def natural_estimates(fitted: Fitted) -> NaturalEstimates:
     residual = residual_of(fitted)
     curves = residual.curves
     parameters = natural_parameters(residual.bound, curves)
-    eta, slopes, own, _ = natural_values(curves, residual.psi, fitted.scale)
+    unit = covariance_of_variances(fitted).size[-1]
+    eta, slopes, own, _ = natural_values(curves, residual.psi, fitted.scale / unit)
     at = np.array([p.at for p in parameters])
+    in_units = [p.kind in ("variance", "covariance") for p in parameters]
+    size = np.where(in_units, unit, 1.0)
     covariance = _psi_covariance(fitted)
     whole = propagated(slopes[at], covariance, own[at])
     notes = _notes(residual, covariance) if np.isnan(np.diag(whole)).any() else []
-    return NaturalEstimates(parameters, eta[at], whole, slopes[at], own[at], notes)
+    return NaturalEstimates(parameters, eta[at], size, whole, slopes[at], own[at], notes)
 
 
 class NaturalValues(NamedTuple):
@@ -239,7 +256,7 @@ def natural_limits(fitted: Fitted, level: float) -> np.ndarray:
     """
     found, residual = natural_estimates(fitted), residual_of(fitted)
     z = float(stats.norm.ppf((1 + level) / 2))
-    error = np.sqrt(np.diag(found.covariance))
+    error = found.errors
     free_error = np.sqrt(np.diag(_psi_covariance(fitted)))
     out = np.empty((len(error), 2))
     rows = zip(found.parameters, found.estimate, error, strict=True)

@@ -143,7 +143,7 @@ def natural_targets(fit: Fit, scale: str) -> tuple[list[ResidualTarget], list[bo
             out.append(make.variance(k, scale))
         elif parameter.kind == "covariance":
             i, j = (parameters[place].at for place in pairs[parameter.name])
-            size = float(np.sqrt(middle.eta[i] * middle.eta[j]))
+            size = float(np.sqrt(middle.eta[i]) * np.sqrt(middle.eta[j]))
             out.append(make.pair(k, i, j) if scale == "sd" else make.plain(k, size))
         elif parameter.kind == "correlation":
             out.append(make.correlation(k))
@@ -195,12 +195,12 @@ class _Coordinates:
         def value(z):
             eta = self.values(z).eta
             with np.errstate(divide="ignore", invalid="ignore"):
-                return float(np.arctanh(eta[k] / np.sqrt(eta[i] * eta[j])))
+                return float(np.arctanh(eta[k] / (np.sqrt(eta[i]) * np.sqrt(eta[j]))))
 
         def slope(z):
             found = self.values(z)
             eta, slopes = found.eta, self._slopes(found)
-            both = np.sqrt(eta[i] * eta[j])
+            both = np.sqrt(eta[i]) * np.sqrt(eta[j])
             r = eta[k] / both
             change = slopes[k] / both - r * (slopes[i] / eta[i] + slopes[j] / eta[j]) / 2
             return change / (1 - r**2)

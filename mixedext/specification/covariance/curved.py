@@ -301,7 +301,8 @@ class CurvedStructure(TermStructure):
         parts = [variance if self.het else variance.mean(axis=-1, keepdims=True)]
         for a, b in self._elements:
             with np.errstate(divide="ignore", invalid="ignore"):
-                rho = covariance[..., a, b] / np.sqrt(variance[..., a] * variance[..., b])
+                both = np.sqrt(variance[..., a]) * np.sqrt(variance[..., b])
+                rho = covariance[..., a, b] / both
             # the first of two columns that vary
             first = np.isfinite(rho).argmax(axis=-1)[..., None]
             parts.append(np.take_along_axis(rho, first, axis=-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -329,9 +330,11 @@ def test_errors_that_rounding_takes_are_blank_and_said(monkeypatch):
     before = results.conf_int_vcomp(method="wald")
     covariance = intervals._cov_variances(results.fitted)
     values, pairs = zip(*intervals._variance_elements(results.fitted), strict=True)
-    gradient = intervals.sd_and_correlation(np.array(values), pairs)[1][1]
-    image = covariance @ gradient
-    covariance -= (1 + 1e-9) * np.outer(image, image) / (gradient @ image)
+    own = np.array(values) / covariance.size
+    gradient = intervals.sd_and_correlation(own, pairs)[1][1]
+    image = covariance.scaled @ gradient
+    change = (1 + 1e-9) * np.outer(image, image) / (gradient @ image)
+    covariance = replace(covariance, scaled=covariance.scaled - change)
     monkeypatch.setattr(intervals, "_cov_variances", lambda fitted: covariance)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -340,3 +343,35 @@ def test_errors_that_rounding_takes_are_blank_and_said(monkeypatch):
     assert table["lower"].isna().to_list() == [False, True, False, False]
     assert "Rounding leaves no standard errors of cor Intercept.Days|Subject" in str(table)
     assert "Rounding" not in str(before)
+
+
+@pytest.mark.formula_engine
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("unit", [2.0**-430, 2.0**430], ids=["tiny", "huge"])
+@pytest.mark.parametrize(
+    ("formula", "residual"),
+    [
+        ("y ~ Days + (Days | Subject)", None),
+        ("y ~ Days + cs(Days | Subject)", None),
+        ("y ~ Days", "ar1(Days | Subject)"),
+        ("y ~ Days", "us(Days | Subject)"),
+        ("y ~ Days", "toeph(Days | Subject)"),
+    ],
+)
+def test_errors_where_variances_of_variances_are_no_numbers(formula, residual, unit):
+    """They are fourth powers of the unit; standard errors are its squares."""
+    data = data_of("sleepstudy")
+    data = data[data["Days"] < 4] if residual else data
+    results = [
+        mx.mixedlm(formula, data.assign(y=size * data["Reaction"]), residual=residual).fit()
+        for size in (1.0, unit)
+    ]
+    for method in ("log", "wald", "satterthwaite"):
+        wanted, found = (r.conf_int_vcomp(method=method) for r in results)
+        deviation = found.index.str.startswith(("sd", "sigma"))
+        size = np.where(deviation, unit, 1.0)
+        for name in wanted:
+            own = found[name] / (1.0 if name == "df" else size)
+            np.testing.assert_allclose(own, wanted[name], rtol=1e-6, err_msg=name)
+    errors = [r.bse_scale for r in results]
+    assert errors[1] / unit**2 == pytest.approx(errors[0], rel=1e-6)

@@ -216,9 +216,7 @@ def test_every_parameter_has_its_own_error_and_limits(residual, variance):
     known = ~np.isnan(np.diag(found.covariance))
     assert known.sum() >= len(at) - 1
     error = np.sqrt(np.diag(slopes @ covariance @ slopes.T))
-    np.testing.assert_allclose(
-        np.sqrt(np.diag(found.covariance))[known], error[known], rtol=1e-7
-    )
+    np.testing.assert_allclose(found.errors[known], error[known], rtol=1e-7)
     table = result.residual.conf_int()[known]
     assert (table["lower"] < table["estimate"]).all()
     assert (table["estimate"] < table["upper"]).all()
