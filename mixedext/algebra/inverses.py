@@ -1,10 +1,12 @@
-"""Inverses of symmetric matrices, judged on the scale on which their diagonal is one."""
+"""Inverses of matrices, of symmetric ones on the scale on which their diagonal is one."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 from scipy.linalg import lapack
 
 from mixedext.algebra.definiteness import unit_diagonal
@@ -15,6 +17,7 @@ __all__ = [
     "inverse_if_definite",
     "inverses_beside_identity",
     "inverses_of_definite",
+    "solution_if_regular",
 ]
 
 # Matrices of so many rows are inverted one by one, as symmetric ones.
@@ -106,3 +109,25 @@ def inverses_of_definite(stack: np.ndarray) -> np.ndarray:
     inverse, _ = lapack.dpotri(factor, lower=1, overwrite_c=1)
     lower = np.tril(inverse)
     return (lower + np.tril(inverse, -1).T)[None]
+
+
+def solution_if_regular(
+    a: np.ndarray, b: np.ndarray, assume_a: str = "gen"
+) -> np.ndarray | None:
+    """The solution of a x = b; None where a is singular but for rounding.
+
+    Parameters
+    ----------
+    a : ndarray
+        (k, k).
+    b : ndarray
+        (k,) or (k, m).
+    assume_a : str, optional
+        What is known of ``a``, as of ``scipy.linalg.solve``.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", linalg.LinAlgWarning)
+        try:
+            return linalg.solve(a, b, assume_a=assume_a)
+        except (linalg.LinAlgError, linalg.LinAlgWarning):
+            return None

@@ -11,6 +11,7 @@ from mixedext.algebra.inverses import (
     inverse_if_definite,
     inverses_beside_identity,
     inverses_of_definite,
+    solution_if_regular,
 )
 
 UNITS = np.array([1e-8, 1.0, 1e6])
@@ -90,3 +91,12 @@ def test_inverses_beside_identity(size):
     found = inverses_beside_identity(stack)
     assert_allclose(found, np.broadcast_to(whole, (3, 2, 2)), atol=1e-11)
     assert found.shape == (3, 2, 2)
+
+
+def test_solutions_of_what_is_regular():
+    a, b = np.array([[2.0, 1.0], [1.0, 3.0]]), np.eye(2)
+    for kind in ("gen", "pos"):
+        np.testing.assert_allclose(a @ solution_if_regular(a, b, kind), b, atol=1e-15)
+        assert solution_if_regular(np.zeros((2, 2)), b, kind) is None
+        near = np.array([[1.0, 1.0], [1.0, 1.0 + 2.0**-52]])
+        assert solution_if_regular(near, b, kind) is None

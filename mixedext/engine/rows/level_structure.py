@@ -103,7 +103,12 @@ class LevelStructure:
         r = self.design.basis.r
         size = np.einsum("ij,ik,kj->j", r, self.blocks.fixed_gram[:-1, :-1], r)
         whole = np.einsum("ij,ik,kj->j", r, products, r)
-        between = ((sums @ r) ** 2 / sizes[:, None]).sum(axis=0)
+        squares = (sums @ r) ** 2
+        # levels whose weights are lost beside the others' have no part in it
+        there = np.broadcast_to(sizes[:, None] > 0, squares.shape)
+        between = np.divide(
+            squares, sizes[:, None], out=np.zeros_like(squares), where=there
+        ).sum(axis=0)
         constant = whole <= CONSTANT_COLUMN * size
         within = constant | (between >= (1 - MULTIPLE_OF_COLUMN) * whole)
         on_basis = np.linalg.solve(self.blocks.fixed_gram[:-1, :-1], mean) * sizes.sum()

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 
+from mixedext.algebra.inverses import solution_if_regular
 from mixedext.engine.factor.row_forms import lam_of_tail
 from mixedext.engine.fit import evaluate_design
 from mixedext.engine.information.joint_errors import joint_errors
@@ -85,7 +86,7 @@ class Deletions:
     def standardized(self) -> np.ndarray:
         """Changes by the standard errors without the unit, (G, p)."""
         with np.errstate(divide="ignore", invalid="ignore"):  # no variance without the unit
-            return self.change / np.sqrt(self.scale[:, None] * self.variance)
+            return self.change / (np.sqrt(self.scale[:, None]) * np.sqrt(self.variance))
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,9 +253,9 @@ def set_deletions(fitted: Fitted, sets: np.ndarray, n_sets: int) -> Deletions:
     levels = OneLevelRows.of(fitted)
     lost = np.zeros((n_sets, p + 1, p + 1))
     count = _counts(sets, n_sets)
-    alone: dict[int, tuple] = {}
     if levels is not None:
-        _lost_by_levels(fitted, levels, sets, lost)
+        failed = _lost_by_levels(fitted, levels, sets, lost)
+        alone = {g: without_rows(fitted, np.flatnonzero(sets == g)) for g in failed}
     else:
         alone = _Spread(fitted).lose(np.ascontiguousarray(sets, np.intp), lost)
     root = np.ascontiguousarray(joint_errors(fitted.fit).root)
@@ -306,7 +307,7 @@ def marginal_residual(fitted: Fitted) -> np.ndarray:
 
 
 def _lost_by_levels(fitted, levels, sets, lost):
-    """D of sets of rows of one factor."""
+    """D of sets of rows of one factor; numbers of sets of which rounding leaves none."""
     weights = fitted.need_rows().weights
     whole, cut = _whole_and_cut(levels.codes, sets, len(levels.half))
     if whole is not None:
@@ -323,8 +324,7 @@ def _lost_by_levels(fitted, levels, sets, lost):
                 weight=NONE if weights is None else weights[at],
                 out=lost,
             )
-    if len(cut):
-        _lost_of_cut_levels(levels, sets, cut, weights, lost)
+    return _lost_of_cut_levels(levels, sets, cut, weights, lost) if len(cut) else []
 
 
 def _whole_and_cut(codes, sets, n_levels):
@@ -346,7 +346,8 @@ def _whole_and_cut(codes, sets, n_levels):
 
 
 def _lost_of_cut_levels(levels, sets, cut, weights, lost):
-    """Add to D what rows of levels take of which others stay."""
+    """Add to D what rows of levels take of which others stay; sets without one."""
+    failed: list[int] = []
     pair = sets[cut] * np.int64(len(levels.half)) + levels.codes[cut]
     order = np.argsort(pair, kind="stable")
     rows, pair = cut[order], pair[order]
@@ -372,8 +373,17 @@ def _lost_of_cut_levels(levels, sets, cut, weights, lost):
         # Q^-1 = I + Y (I - Y'Y)^-1 Y' of rows times the roots of their weights
         rest = np.eye(k) - gram[:, :k, :k]
         cross = gram[:, :k, k:]
-        own_lost = gram[:, k:, k:] + cross.transpose(0, 2, 1) @ np.linalg.solve(rest, cross)
-        np.add.at(lost, sets[at[start - start[0]]], own_lost)
+        number = sets[at[start - start[0]]]
+        try:
+            solved = np.linalg.solve(rest, cross)
+        except np.linalg.LinAlgError:
+            each = [solution_if_regular(*pair) for pair in zip(rest, cross, strict=True)]
+            failed += [int(g) for g, x in zip(number, each, strict=True) if x is None]
+            none = np.zeros_like(cross[0])
+            solved = np.stack([none if x is None else x for x in each])
+        own_lost = gram[:, k:, k:] + cross.transpose(0, 2, 1) @ solved
+        np.add.at(lost, number, own_lost)
+    return sorted(set(failed))
 
 
 class _Spread:
@@ -403,7 +413,10 @@ class _Spread:
         self.known = known
 
     def lose(self, sets: np.ndarray, lost: np.ndarray) -> dict[int, tuple]:
-        """Fill in D; of sets too large for that return the results themselves."""
+        """Fill in D; return the results of sets too large for that.
+
+        And of those of which rounding leaves none, as of rows that their effects explain.
+        """
         order = np.argsort(sets, kind="stable")
         bounds = np.searchsorted(sets[order], np.arange(len(lost) + 1))
         alone = {}
@@ -420,14 +433,22 @@ class _Spread:
             own = self.columns[at]
             if by_rows:
                 rest = np.eye(len(at)) - self._covariance(self.known[at])
-                lost[g] = own.T @ linalg.solve(rest, own, assume_a="pos")
-                continue
-            z = np.zeros((len(at), size))
-            z[row, column] = value
-            m = self._covariance_of_columns(touched)
-            cross = z.T @ own
-            rest = np.eye(size) - m @ (z.T @ z)
-            lost[g] = own.T @ own + cross.T @ linalg.solve(rest, m @ cross)
+                whole, image, solved = (
+                    0.0,
+                    own,
+                    solution_if_regular(rest, own, assume_a="pos"),
+                )
+            else:
+                z = np.zeros((len(at), size))
+                z[row, column] = value
+                m = self._covariance_of_columns(touched)
+                image = z.T @ own
+                rest = np.eye(size) - m @ (z.T @ z)
+                whole, solved = own.T @ own, solution_if_regular(rest, m @ image)
+            if solved is None:
+                alone[g] = without_rows(self.fitted, at)
+            else:
+                lost[g] = whole + image.T @ solved
         return alone
 
     def _covariance_of_columns(self, columns):

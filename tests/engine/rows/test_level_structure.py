@@ -77,3 +77,15 @@ def test_columns_without_rows_have_no_rank():
     x = np.column_stack([np.ones(30), data.x, data.f == "b"])
     rank = np.linalg.matrix_rank(np.column_stack([x, z]))
     assert float(test.df_denom) == 30 - rank
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_levels_whose_weights_are_lost_have_no_part_in_what_is_constant():
+    rows = random_design(2, 24, [(1, 0), (1, 0)], False, False, True, False)
+    structure = LevelStructure(rows.at_theta(True))
+    gram, cross = structure._products(0)
+    gram, cross = gram.copy(), cross.copy()
+    gram[0], cross[0] = 0.0, 0.0
+    structure._products = lambda number: (gram, cross)
+    _, ones = structure.constant(0)  # nothing is divided by no weight
+    assert np.isfinite(ones).all()

@@ -187,6 +187,31 @@ def test_cut_levels_a_few_at_a_time_and_all_rows_at_once(kinds, monkeypatch):
             assert list(none.not_estimable) == [0.0]
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kinds", [[(2, 0)], [(2, 0), (1, 0)]], ids=["one", "several"])
+def test_sets_of_which_rounding_leaves_no_downdate_are_fitted(kinds, monkeypatch):
+    """As rows that their effects explain: (1 - h) is rounding."""
+    rng = np.random.default_rng(0)
+    design = random_design(1, 60, kinds, False, False, True, False)
+    fitted, dense = at_theta(design, True)
+    own, solve, asked = rng.integers(0, 7, 60), np.linalg.solve, []
+
+    def failing(a, b):
+        if np.ndim(a) == 3:
+            raise np.linalg.LinAlgError("singular")
+        return solve(a, b)
+
+    def none(a, b, assume_a="gen"):
+        asked.append(len(a))
+        return None if len(asked) % 2 else held_deletions.linalg.solve(a, b)
+
+    monkeypatch.setattr(np.linalg, "solve", failing)
+    monkeypatch.setattr(held_deletions, "solution_if_regular", none)
+    found = get_influence(fitted, by=own)
+    assert len(asked) >= 7
+    check(fitted, dense, found, [np.flatnonzero(own == g) for g in range(7)])
+
+
 @pytest.mark.parametrize("storage", ["dense", "sparse"])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("dense", "used"), [(0, 250), (2048, 250), (2048, 0)])
