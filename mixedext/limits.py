@@ -189,6 +189,9 @@ REFINEMENT_STEPS, REFINED_STEP = 6, 1e-15
 # Along directions of a covariance whose root exceeds this Z'V0^-1 c is u by the root;
 # along others it is Z'(c - Z Lam u).
 LARGE_ROOT = 1e-2
+# Steps by which L is mended, how many times larger a diagonal element than its pivot asks
+# for the rows, and regressions of y on X by V0 one after the other.
+MEND_STEPS, POOR_PIVOT, MOST_SHIFTS = 3, 1e2, 4
 
 # engine/fit
 # Relative variances that start a fit are kept within these (columns of Z have rms 1): a

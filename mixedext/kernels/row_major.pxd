@@ -1,9 +1,9 @@
 """BLAS and LAPACK on C-ordered matrices, whose lower triangles are Fortran's upper ones."""
 
 from libc.math cimport hypot
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from scipy.linalg.cython_blas cimport dgemm, dsyrk, dtrsm
-from scipy.linalg.cython_lapack cimport dgesvd
+from scipy.linalg.cython_lapack cimport dgesvd, dpotrf
 
 
 cdef inline void copy_numbers(
@@ -28,6 +28,35 @@ cdef inline void multiply(
         return
     lda, ldb = max(lda, 1), max(ldb, 1)
     dgemm(&tb, &ta, &m, &n, &k, &alpha, <double*>b, &ldb, <double*>a, &lda, &beta, c, &m)
+
+
+cdef inline double column_square(
+    Py_ssize_t rows, Py_ssize_t columns, Py_ssize_t j, const double* a
+) noexcept nogil:
+    # sum of squares of column j of a (rows, columns)
+    cdef Py_ssize_t i
+    cdef double x = 0.0
+    for i in range(rows):
+        x += a[i * columns + j] * a[i * columns + j]
+    return x
+
+
+cdef inline void multiply_each(
+    Py_ssize_t count, Py_ssize_t k, Py_ssize_t columns, const double* a, Py_ssize_t step,
+    bint transpose, const double* b, double* out,
+) noexcept nogil:
+    # blocks of out (count k, columns) = op(a) b by small a (k, k), `step` numbers apart
+    cdef Py_ssize_t _block, i, d, j
+    cdef double x
+    for _block in range(count):
+        for i in range(k):
+            for j in range(columns):
+                out[i * columns + j] = 0.0
+            for d in range(k):
+                x = a[d * k + i] if transpose else a[i * k + d]
+                for j in range(columns):
+                    out[i * columns + j] += x * b[d * columns + j]
+        a, b, out = a + step, b + k * columns, out + k * columns
 
 
 cdef inline void subtract_square(
@@ -59,6 +88,33 @@ cdef inline void solve_right(
     cdef double one = 1.0
     if n > 0 and r > 0:
         dtrsm(b"L", b"U", b"T", b"N", &n, &r, &one, <double*>lower, &n, b, &n)
+
+
+cdef inline bint cholesky(Py_ssize_t size, double* a) noexcept nogil:
+    # the factor in the lower triangle of a (size, size); whether there is one
+    cdef int n = <int>size, info = 0
+    if n > 0:
+        dpotrf(b"U", &n, a, &n, &info)
+    return info == 0
+
+
+cdef inline void inverse_of_root(
+    Py_ssize_t size, const double* lower, double* out
+) noexcept nogil:
+    # out (size, size) = L^-1, zero above the diagonal
+    cdef Py_ssize_t i
+    memset(out, 0, size * size * sizeof(double))
+    for i in range(size):
+        out[i * size + i] = 1.0
+    solve_left(False, size, size, lower, out)
+
+
+cdef inline void congruence(
+    Py_ssize_t k, const double* root, const double* gram, double* image, double* out
+) noexcept nogil:
+    # out (k, k) = root'gram root; image is scratch
+    multiply(False, False, k, k, k, 1.0, gram, root, 0.0, image)
+    multiply(True, False, k, k, k, 1.0, root, image, 0.0, out)
 
 
 cdef inline bint left_singular(

@@ -321,12 +321,13 @@ class FactorDeviance(ProfiledDeviance):
 
     @cached_property
     def function(self) -> Function:
-        if self._is_compiled:
+        if self.compiles:
             return several_factors_function(self.blocks, self.ambient, self.reml, self.dof)
         return PythonFunction(self)
 
     @property
-    def _is_compiled(self):
+    def compiles(self) -> bool:
+        """Whether there is a compiled function."""
         return is_compiled(self.blocks) and not self.is_curved
 
     @property
@@ -393,7 +394,7 @@ class FactorDeviance(ProfiledDeviance):
 
     def stand_at(self, theta: ArrayLike) -> None:
         """Take note of where a compiled search has left the function."""
-        if self._is_compiled:
+        if self.compiles:
             self._ahead = np.asarray(theta, float)
 
     @property

@@ -32,25 +32,32 @@ from scipy import linalg, sparse
 
 from mixedext.algebra.roots import cholesky_if_definite, principal_root
 from mixedext.engine.deviance.profiled import FactorDeviance, ProfiledDeviance
+from mixedext.engine.deviance.several_factors import row_factors_function
 from mixedext.engine.factor.factor import Factor, Response
 from mixedext.engine.factor.row_forms import rows_of_lead
 from mixedext.engine.factor.tail import DenseTail
 from mixedext.engine.rows.blocks import Blocks
 from mixedext.engine.rows.sparse_rows import EngineUnits, transposed_rows
+from mixedext.kernels.search.function import Function
 from mixedext.kernels.search.python_function import PythonFunction
-from mixedext.limits import LARGE_ROOT, PIVOT_NOISE, REFINED_STEP, REFINEMENT_STEPS
+from mixedext.limits import (
+    LARGE_ROOT,
+    MEND_STEPS,
+    MOST_SHIFTS,
+    PIVOT_NOISE,
+    POOR_PIVOT,
+    REFINED_STEP,
+    REFINEMENT_STEPS,
+)
 from mixedext.specification.covariance.term_structure import TermStructure
 from mixedext.specification.terms.random_terms import RandomTerm, SparseTerm
 
 __all__ = ["DesignRows", "RowDeviance", "RowFactor", "fixed_columns"]
 
-# Steps by which L is mended, and numbers in Z2 Lam2 L^-T, and its columns, up to which that
-# can be done.
-MEND_STEPS, MOST_NUMBERS, MOST_COLUMNS = 3, 5_000_000, 1000
-# How many times larger a diagonal element than its pivot asks for the rows.
-POOR_PIVOT = 1e2
-# Regressions of y on X by V0 one after the other.
-MOST_SHIFTS = 4
+# Numbers in Z2 Lam2 L^-T, and its columns, up to which L is mended.
+MOST_NUMBERS, MOST_COLUMNS = 5_000_000, 1000
+# Numbers in columns of the rows above which calls from Python cost little.
+MOST_COMPILED = 200_000
 EPSILON = float(np.finfo(float).eps)
 
 
@@ -64,11 +71,14 @@ class DesignRows:
         [Q y], (n, P).
     lead, tail : sparse array
         Z' of the leading factor and of the tail.
+    may_compile : bool
+        Whether the deviance of a small model may be the compiled one.
     """
 
     columns: np.ndarray
     lead: sparse.csr_array
     tail: sparse.csr_array
+    may_compile: bool = True
 
     @classmethod
     def of(
@@ -85,16 +95,17 @@ class DesignRows:
         return cls(columns, *transposed_rows(design, terms, len(columns), root))
 
     @cached_property
-    def _by_rows(self):
+    def by_rows(self) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """Z of the leading factor and of the tail."""
         return self.lead.T.tocsr(), self.tail.T.tocsr()
 
     def times_lead(self, b: np.ndarray) -> np.ndarray:
         """Z b of the leading factor, for b (L K, R)."""
-        return self._by_rows[0] @ b
+        return self.by_rows[0] @ b
 
     def times_tail(self, b: np.ndarray) -> np.ndarray:
         """Z b of the tail, for b (m, R)."""
-        return self._by_rows[1] @ b
+        return self.by_rows[1] @ b
 
     def times(self, lead: np.ndarray, tail: np.ndarray) -> np.ndarray:
         """Z b of both."""
@@ -175,7 +186,7 @@ class RowFactor(Factor):
     @cached_property
     def _lead_rows(self):
         """Level of every row of the leading factor, and its z, (n, K)."""
-        return rows_of_lead(self.rows.lead.T.tocsr(), self.width)
+        return rows_of_lead(self.rows.by_rows[0], self.width)
 
     def _lead_by_rows(self):
         """log det of the leading factor's part, where its cross-products lose digits.
@@ -390,14 +401,29 @@ class RowDeviance(FactorDeviance):
         rows: DesignRows,
     ):
         super().__init__(blocks, structures, reml)
-        self._factor = RowFactor(blocks, rows)
+        self._factor, self._rows = RowFactor(blocks, rows), rows
 
     @cached_property
-    def function(self) -> PythonFunction:
-        return PythonFunction(self)
+    def function(self) -> Function:
+        if not self.compiles:
+            return PythonFunction(self)
+        rows = self._rows.columns, self._rows.by_rows
+        return row_factors_function(self.blocks, self.ambient, self.reml, self.dof, *rows)
+
+    @cached_property
+    def compiles(self) -> bool:
+        """Whether there is a compiled function."""
+        widest = max(self._rows.columns.shape[1], self.blocks.tail_size)
+        small = len(self._rows.columns) * widest <= MOST_COMPILED
+        spread = any(f.spread for f in self.blocks.factors)
+        return self._rows.may_compile and small and not spread and super().compiles
+
+    @property
+    def compiled_failed(self) -> bool:
+        """Whether a compiled search has ended where this factor cannot be made."""
+        if not self.compiles or self._ahead is None:
+            return False
+        return not self._update(self._ahead, True)
 
     def factor_at(self, theta: ArrayLike) -> Factor:
         return ProfiledDeviance.factor_at(self, theta)  # of which rows need not be known
-
-    def stand_at(self, theta: ArrayLike) -> None:
-        """The search leaves the factor where it has ended."""

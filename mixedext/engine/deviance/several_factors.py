@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
 from mixedext.engine.factor.tail import PANEL_SHARE
 from mixedext.engine.factor.templates import covariance_template, squared, template
 from mixedext.engine.rows.blocks import Blocks
+from mixedext.kernels.deviance.row_factors import RowFactors
 from mixedext.kernels.deviance.several_factors import SeveralFactors
 from mixedext.kernels.factor.layout import Links, TailLevels
 from mixedext.kernels.factor.links import fill_panel
 from mixedext.specification.covariance.linear import LinearStructure
 
-__all__ = ["is_compiled", "several_factors_function"]
+__all__ = ["is_compiled", "row_factors_function", "several_factors_function"]
 
 # Numbers in the blocks above which calls from Python cost little beside the arithmetic, and
 # the more general storages of ``engine.factor.tail`` pay.
@@ -38,28 +40,58 @@ def several_factors_function(
     blocks: Blocks, structures: Sequence[LinearStructure], reml: bool, dof: float
 ) -> SeveralFactors:
     """The compiled deviance of blocks for which ``is_compiled`` holds."""
-    structures = tuple(structures)
+    return SeveralFactors(**_parameters(blocks, tuple(structures), reml, dof))
+
+
+def row_factors_function(
+    blocks: Blocks,
+    structures: Sequence[LinearStructure],
+    reml: bool,
+    dof: float,
+    columns: np.ndarray,
+    z: Sequence[sparse.csr_array],
+) -> RowFactors:
+    """The same with sums from the rows.
+
+    Parameters
+    ----------
+    blocks, structures, reml, dof
+        As of ``several_factors_function``; no factor may be spread.
+    columns : ndarray
+        [X y] of the rows in the engine's units, (n, P).
+    z : sequence of sparse array
+        Z of the leading factor and of the tail, by rows.
+    """
+    function = RowFactors(**_parameters(blocks, tuple(structures), reml, dof))
+    lead, tail = ((own.indptr, own.indices, own.data) for own in z)
+    function.take_rows(columns, lead, tail, blocks.nobs)
+    function.sharp = True
+    return function
+
+
+def _parameters(blocks, structures, reml, dof):
+    """Of the compiled functions."""
     links, link_value = _links(blocks)
-    return SeveralFactors(
-        lead_gram=blocks.lead_gram,
-        crosses=(
+    return {
+        "lead_gram": blocks.lead_gram,
+        "crosses": (
             blocks.lead_cross.copy(),
             blocks.tail_cross.copy(),
             blocks.fixed_gram.copy(),
         ),
-        tail_gram=blocks.tail_gram,
-        links=links,
-        link_value=link_value,
-        levels=TailLevels(blocks.level_start, blocks.level_factor),
-        columns=_columns(blocks, structures),
-        template=template(structures),
-        basis=covariance_template(structures),
-        n_theta=sum(s.n_theta for s in structures),
-        n_gamma=sum(s.n_gamma for s in structures),
-        reml=reml,
-        dof=dof,
-        squared=squared(structures),
-    )
+        "tail_gram": blocks.tail_gram,
+        "links": links,
+        "link_value": link_value,
+        "levels": TailLevels(blocks.level_start, blocks.level_factor),
+        "columns": _columns(blocks, structures),
+        "template": template(structures),
+        "basis": covariance_template(structures),
+        "n_theta": sum(s.n_theta for s in structures),
+        "n_gamma": sum(s.n_gamma for s in structures),
+        "reml": reml,
+        "dof": dof,
+        "squared": squared(structures),
+    }
 
 
 def _links(blocks):

@@ -19,7 +19,11 @@ from dataclasses import replace
 import numpy as np
 
 from mixedext.engine.deviance.profiled import FactorDeviance
-from mixedext.engine.deviance.row_deviance import DesignRows, fixed_columns
+from mixedext.engine.deviance.row_deviance import (
+    DesignRows,
+    RowDeviance,
+    fixed_columns,
+)
 from mixedext.engine.factor.spread import engine_terms, times_rows
 from mixedext.engine.fit import Fit, evaluate_design, fit_at, fit_design, followed
 from mixedext.engine.rows.design import Design
@@ -62,7 +66,9 @@ def _searched_again(fit, design, most):
     """The search goes on from where it has ended; a theta that was given stays."""
     if fit.convergence.method == "none":
         return evaluate_design(design, fit.reml, fit.theta)
-    again = fit_design(design, fit.reml, fit.theta, most)
+    # refits, whose iterations are limited, are many
+    search = _fit_rows if most is None else fit_design
+    again = search(design, fit.reml, fit.theta, most)
     optimum = followed(fit.optimum, again.optimum)
     return replace(again, optimum=optimum, convergence=optimum.convergence)
 
@@ -91,7 +97,28 @@ def fit_by_rows(
     if not several or design.rotation is not None or not design.terms:
         return None
     rows = DesignRows.of(design, y, x, terms, weights)
-    return fit_design(replace(design, rows=rows), reml, start, max_iterations)
+    return _fit_rows(replace(design, rows=rows), reml, start, max_iterations)
+
+
+def _fit_rows(design, reml, start, most):
+    """``fit_design`` by the rows.
+
+    Where rounding stops the compiled search that in Python, which rounds otherwise, may
+    come through.
+    """
+    if not design.objective(reml).compiles:
+        return fit_design(design, reml, start, most)
+    try:
+        fit = fit_design(design, reml, start, most)
+        objective = fit.objective
+        failed = isinstance(objective, RowDeviance) and objective.compiled_failed
+        failed = failed or not fit.convergence.converged
+    except DevianceError:
+        failed = True
+    if failed:
+        rows = replace(design.rows, may_compile=False)
+        fit = fit_design(replace(design, rows=rows), reml, start, most)
+    return fit
 
 
 def _failed(fit):

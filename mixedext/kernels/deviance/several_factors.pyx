@@ -13,7 +13,6 @@ level of the lead.
 
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from mixedext.kernels.deviance.blocked_factor cimport BlockedFactor
 from mixedext.kernels.deviance.profiled cimport Entries
 from mixedext.kernels.factor.lead cimport add_quadratics
 from mixedext.kernels.row_major cimport (
@@ -44,30 +43,6 @@ cdef bint _invertible(const double* size, Py_ssize_t k) noexcept nogil:
 
 cdef class SeveralFactors(BlockedFactor):
     """The deviance of a blocked factor with its derivatives; parameters are the same."""
-
-    cdef double[:, ::1] edge_view
-    cdef double[:, ::1] inverse_view
-    cdef double[::1] work_view
-    cdef double[:, :, ::1] form_view
-    cdef double* more
-    cdef double* shrunk               # (L, K, K) K_l
-    cdef double* edge                 # links K_l Lam2, as the links are stored
-    cdef double* inverse              # (m, m) C22
-    cdef double* response             # (L, K, P) and ...
-    cdef double* tail_response        # ... (m, P): Z'V0^-1 [X y]
-    cdef double* moved                # (L, K, P) and ...
-    cdef double* tail_moved           # ... (m, P): [T v]
-    cdef double* tail_effect          # (m, P)
-    cdef double* weight               # (L, K, gamma) and ...
-    cdef double* tail_weight          # ... (m, gamma): w
-    cdef double* image                # (L, K, gamma) and ...
-    cdef double* tail_image           # ... (m, gamma): Z'Z w
-    cdef double* weight_solved        # (L, K, gamma)
-    cdef double* information          # (gamma, gamma)
-    cdef double* product              # (P, gamma)
-    cdef double* jacobian             # (gamma, theta)
-    cdef double* score                # of all terms, side by side
-    cdef double* curvature            # (factors, ...) sums of N_ll, then S
 
     def __cinit__(self, **parameters):
         cdef Py_ssize_t m = self.m, p = self.p, rows = self.rows, width = self.width
@@ -209,6 +184,18 @@ cdef class SeveralFactors(BlockedFactor):
 
     cdef void respond(self) noexcept nogil:
         """Z'V0^-1 [X L_X^-T, y - X beta], leading part and tail."""
+        cdef Py_ssize_t m = self.m, p = self.p
+        self.find_responses()
+        self.set_change()
+        multiply(
+            False, True, self.rows, p, p, 1.0, self.response, self.change, 0.0, self.moved
+        )
+        multiply(
+            False, True, m, p, p, 1.0, self.tail_response, self.change, 0.0, self.tail_moved
+        )
+
+    cdef void find_responses(self) noexcept nogil:
+        """Z'V0^-1 [X y], leading part and tail."""
         cdef Py_ssize_t m = self.m, p = self.p, k = self.width, level, a, b, c, f, j
         cdef const double* shrunk
         cdef const double* rest
@@ -260,13 +247,6 @@ cdef class SeveralFactors(BlockedFactor):
                     for b in range(k):
                         x += shrunk[b * k + a] * rest[b * p + j]
                     response[a * p + j] = x
-        self.set_change()
-        multiply(
-            False, True, self.rows, p, p, 1.0, self.response, self.change, 0.0, self.moved
-        )
-        multiply(
-            False, True, m, p, p, 1.0, self.tail_response, self.change, 0.0, self.tail_moved
-        )
 
     cdef void set_curvature(self) noexcept nogil:
         """sum_l [Z'V0^-1 Z]_ll of every factor."""
@@ -321,6 +301,7 @@ cdef class SeveralFactors(BlockedFactor):
                     self.curvature[f * area + a * k + c] += _dot(
                         m, self.reduced + (start + a) * m, self.row
                     )
+        self.mend_curvature()
         # t = T V diag(size).  Of the two values for an entry of the symmetric V'TV the one
         # divided by the larger size is the more accurate.
         for f in range(1, self.n_factors):
@@ -336,6 +317,10 @@ cdef class SeveralFactors(BlockedFactor):
                     self.small[a * k + i] = x
             multiply(False, False, k, k, k, 1.0, vector, self.small, 0.0, turned)
             multiply(False, True, k, k, k, 1.0, turned, vector, 0.0, out)
+
+    cdef void mend_curvature(self) noexcept nogil:
+        """Take sums t of the tail from where they are known more sharply, if they are."""
+        pass
 
     cdef void times_transposed(self, const double* source, double* out) noexcept nogil:
         """out (m,) = source Lam2'."""
@@ -430,14 +415,39 @@ cdef class SeveralFactors(BlockedFactor):
 
     cdef void set_information(self) noexcept nogil:
         """Average information d/r2 [w'Nw - x'x] - d/r2^2 a a', x = T'w, a = v'w."""
-        cdef Py_ssize_t count = self.n_gamma, k = self.width, p = self.p, m = self.m
-        cdef Py_ssize_t level, a, b, j, r, s
+        cdef Py_ssize_t count = self.n_gamma, p = self.p, m = self.m, j, r, s
+        cdef double* information = self.information
+        cdef double x, scale = self.dof / self.residual_square
+        self.project()
+        multiply(
+            True, False, p, count, self.rows, 1.0, self.moved, self.weight, 0.0,
+            self.product,
+        )
+        multiply(
+            True, False, p, count, m, 1.0, self.tail_moved, self.tail_weight, 1.0,
+            self.product,
+        )
+        for r in range(count):
+            for s in range(r + 1):
+                x = information[r * count + s]
+                for j in range(p - 1):
+                    x -= self.product[j * count + r] * self.product[j * count + s]
+                x -= (
+                    self.product[(p - 1) * count + r] * self.product[(p - 1) * count + s]
+                    / self.residual_square
+                )
+                information[r * count + s] = information[s * count + r] = scale * x
+
+    cdef void project(self) noexcept nogil:
+        """w'Nw in ``information``."""
+        cdef Py_ssize_t count = self.n_gamma, k = self.width, m = self.m
+        cdef Py_ssize_t level, a, b, r
         cdef const double* half
         cdef const double* gram
         cdef double* information = self.information
         cdef double* image
         cdef double* solved
-        cdef double x, scale = self.dof / self.residual_square
+        cdef double x
         # image = Z'Z w, and what elimination leaves of its square
         memset(self.image, 0, self.rows * count * sizeof(double))
         self.link_plain(self.link, self.tail_weight, count, 1.0, self.image)
@@ -480,24 +490,6 @@ cdef class SeveralFactors(BlockedFactor):
             True, False, count, count, m, -1.0, self.tail_image, self.tail_image, 1.0,
             information,
         )
-        multiply(
-            True, False, p, count, self.rows, 1.0, self.moved, self.weight, 0.0,
-            self.product,
-        )
-        multiply(
-            True, False, p, count, m, 1.0, self.tail_moved, self.tail_weight, 1.0,
-            self.product,
-        )
-        for r in range(count):
-            for s in range(r + 1):
-                x = information[r * count + s]
-                for j in range(p - 1):
-                    x -= self.product[j * count + r] * self.product[j * count + s]
-                x -= (
-                    self.product[(p - 1) * count + r] * self.product[(p - 1) * count + s]
-                    / self.residual_square
-                )
-                information[r * count + s] = information[s * count + r] = scale * x
 
     # ---- from Python ----
 

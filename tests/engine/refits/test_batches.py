@@ -207,6 +207,7 @@ def test_models_without_random_terms_are_no_batch():
 
 @pytest.mark.formula_engine
 @pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.filterwarnings("ignore::mixedext.exceptions.BootstrapWarning")
 def test_nothing_is_read_of_a_factor_that_has_failed(monkeypatch):
     """Crossed factors that nearly explain y: some replicates have no finite deviance."""
     rng = np.random.default_rng(17)
