@@ -22,6 +22,7 @@ from mixedext.engine.information.boundary import free_directions
 from mixedext.engine.information.expected import variance_information
 from mixedext.engine.information.variance_covariance import VarianceCovariance
 from mixedext.limits import IDENTIFIED, LEFT_OPEN
+from mixedext.specification.covariance.linear import LinearStructure
 
 __all__ = ["variance_covariance"]
 
@@ -88,6 +89,9 @@ def _without_open(covariance, open_):
     return covariance
 
 
+# Relative variances of columns of tiny units may have squares beyond the range of double
+# precision, where all else stays within it: they are infinite.
+@np.errstate(over="ignore", invalid="ignore")
 def _to_data_units(fit, structures, joint, open_, held, inner_scale):
     # Sigma (data) = T^-1 Sigma (engine) T^-T, linear in gamma; sigma^2 grows by y_scale^2
     blocks = []
@@ -101,6 +105,7 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
         blocks.append(change)
     n_psi = 0 if fit.residual is None else len(fit.residual.psi)
     blocks.append(np.eye(n_psi))
+    units = [_units(s, own) for s, own in zip(structures, blocks, strict=False)]
     change = linalg.block_diag(*blocks)[np.ix_(~held, ~held)]
     numbers = np.flatnonzero(~held)
     outer = np.full((len(held), len(held)), np.nan)
@@ -115,17 +120,35 @@ def _to_data_units(fit, structures, joint, open_, held, inner_scale):
             np.zeros(n_psi),
         ]
     )
-    # gamma = sigma^2 * relative gamma, in multiples of the square of the scale of y
+    # gamma = sigma^2 * relative gamma, in multiples of the square of the scale of y over
+    # those of the columns of Z
     jacobian = np.zeros((len(numbers) + 1, len(numbers) + 1))
     # but of correlations and of psi, which are what they are in any units
     variances = [s.is_variance for s in structures]
     plain = np.concatenate([*variances, np.zeros(n_psi, bool)])
-    jacobian[:-1, :-1] = change * np.where(plain[numbers], inner_scale, 1.0)[:, None]
-    jacobian[:-1, -1] = np.where(plain, gamma, 0.0)[numbers]
+    unit = np.concatenate([*units, np.ones(n_psi)])
+    own = unit[numbers]
+    jacobian[:-1, :-1] = change / own[:, None]
+    jacobian[:-1, :-1] *= np.where(plain[numbers], inner_scale, 1.0)[:, None]
+    jacobian[:-1, -1] = np.where(plain, gamma, 0.0)[numbers] / own
     jacobian[-1, -1] = 1.0
     scaled = np.full((len(held) + 1, len(held) + 1), np.nan)
     at = np.append(numbers, len(held))
     of_all = jacobian @ joint @ jacobian.T
     scaled[np.ix_(at, at)] = _without_open(of_all, jacobian @ open_)
     size = np.where(np.append(plain, True), fit.design.y_scale**2, 1.0)
+    size[:-1] *= unit
     return VarianceCovariance(outer, scaled, size)
+
+
+def _units(structure, change):
+    """Of the elements of gamma, by what one unit of the engine's is in the data's.
+
+    A covariance is in the units of its two variances, a correlation in none.
+    """
+    own = np.abs(change.diagonal())
+    own = np.where(structure.is_variance & (own > 0), own, 1.0)
+    if not isinstance(structure, LinearStructure):
+        return own
+    root = {a: np.sqrt(u) for (a, b), u in zip(structure.pairs, own, strict=True) if a == b}
+    return np.array([root[a] * root[b] for a, b in structure.pairs])

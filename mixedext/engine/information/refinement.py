@@ -66,7 +66,7 @@ def _searched_again(fit, design, most):
     """The search goes on from where it has ended; a theta that was given stays."""
     if fit.convergence.method == "none":
         return evaluate_design(design, fit.reml, fit.theta)
-    # refits, whose iterations are limited, are many
+    # refits, whose iterations are limited, are many: nothing is read of their factor
     search = _fit_rows if most is None else fit_design
     again = search(design, fit.reml, fit.theta, most)
     optimum = followed(fit.optimum, again.optimum)
@@ -112,7 +112,8 @@ def _fit_rows(design, reml, start, most):
         fit = fit_design(design, reml, start, most)
         objective = fit.objective
         failed = isinstance(objective, RowDeviance) and objective.compiled_failed
-        failed = failed or not fit.convergence.converged
+        # that of a search stopped by its limit would be stopped, too
+        failed = failed or (most is None and not fit.convergence.converged)
     except DevianceError:
         failed = True
     if failed:

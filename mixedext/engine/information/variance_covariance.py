@@ -1,4 +1,4 @@
-"""The covariance matrix of the variance parameters, in both of their units."""
+"""The covariance matrix of the variance parameters, in units that keep its numbers."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class VarianceCovariance:
         Of gamma / sigma^2, (n_gamma, n_gamma), data's units; with a residual covariance of
         (gamma / sigma^2, psi).
     scaled : ndarray
-        Of (gamma, sigma^2) / size, (n_gamma + 1, n_gamma + 1), or of (gamma, psi, sigma^2).
+        Of (gamma, sigma^2) / size, (n_gamma + 1, n_gamma + 1), or of (gamma, psi, sigma^2)
+        / size.
     size : ndarray
-        A unit of the order of the response's variance, or 1 for correlations and psi,
-        (n_gamma + 1,).
+        Of each of these: a unit of the order of the response's variance, for gamma over the
+        squares of the columns of Z, or 1 for correlations and psi.
     """
 
     relative: np.ndarray
@@ -40,5 +41,5 @@ class VarianceCovariance:
 
     @property
     def errors(self) -> np.ndarray:
-        """Standard errors, (n_gamma + 1,)."""
+        """Standard errors in the data's units."""
         return np.sqrt(np.diag(self.scaled)) * self.size

@@ -433,11 +433,8 @@ class _Spread:
             own = self.columns[at]
             if by_rows:
                 rest = np.eye(len(at)) - self._covariance(self.known[at])
-                whole, image, solved = (
-                    0.0,
-                    own,
-                    solution_if_regular(rest, own, assume_a="pos"),
-                )
+                whole, image = 0.0, own
+                solved = solution_if_regular(rest, own, assume_a="pos")
             else:
                 z = np.zeros((len(at), size))
                 z[row, column] = value

@@ -148,7 +148,7 @@ class NaturalValues(NamedTuple):
     Attributes
     ----------
     eta : ndarray
-        In the units of the data, (N,).
+        In the units of sigma^2, (N,).
     slopes : ndarray
         d eta / d (psi, sigma^2)', (N, n_psi + 1).
     own : ndarray

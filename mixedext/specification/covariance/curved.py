@@ -219,9 +219,17 @@ class CurvedStructure(TermStructure):
 
         Zero along what is at a limit.
         """
-        theta = self.free(np.nan_to_num(self.gamma(covariance)))
-        back = np.linalg.pinv(self.jacobian(theta), rcond=1e-14)
-        return np.tensordot(back.T, self.tangent(theta), 1)
+        # where variances are of order one: correlations and they compare in no other unit
+        size = float(np.diagonal(covariance).max()) or 1.0
+        theta = self.free(np.nan_to_num(self.gamma(covariance / size)))
+        jacobian = self.jacobian(theta)
+        own = jacobian.diagonal().copy()
+        own[self.n_sd :] = 1.0
+        own[own == 0.0] = 1.0
+        back = np.linalg.pinv(jacobian / own[:, None], rcond=1e-14) / own
+        out = np.tensordot(back.T, self.tangent(theta), 1)
+        out[self.n_sd :] *= size
+        return out
 
     def scaled(self, theta: ArrayLike, factor: float) -> np.ndarray:
         """Theta of factor^2 Sigma."""

@@ -109,3 +109,18 @@ def test_shares_are_of_the_variances_shown():
 def test_one_row_has_no_share():
     result = mx.mixedlm("y ~ 0 + x", {"y": [1.0], "x": [0.0]}).fit(reml=False)
     assert np.isnan(result.r2_nakagawa).all()
+
+
+@pytest.mark.parametrize("structure", ["cs", "hetar1", "ar1"])
+@pytest.mark.parametrize("unit", [1e-90, 1e-8, 1e8, 1e90], ids=str)
+def test_intervals_of_structured_covariances_go_with_no_unit(structure, unit):
+    """Variances and correlations compare in the engine's units, not in the data's."""
+    data = mx.datasets.sleepstudy.load().data
+    data["z"] = data["Days"] % 2
+    formula = f"y ~ Days + {structure}(0 + Days + z | Subject)"
+    wanted, found = (
+        mx.mixedlm(formula, data.assign(y=size * data["Reaction"])).fit().icc(ci="delta")
+        for size in (1.0, unit)
+    )
+    assert wanted.se > 0.01
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)

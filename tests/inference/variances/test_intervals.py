@@ -375,3 +375,21 @@ def test_errors_where_variances_of_variances_are_no_numbers(formula, residual, u
             np.testing.assert_allclose(own, wanted[name], rtol=1e-6, err_msg=name)
     errors = [r.bse_scale for r in results]
     assert errors[1] / unit**2 == pytest.approx(errors[0], rel=1e-6)
+
+
+@pytest.mark.formula_engine
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("unit", [2.0**-400, 2.0**400], ids=["tiny", "huge"])
+def test_errors_of_slopes_on_columns_of_any_unit(unit):
+    data = data_of("sleepstudy")
+    formula = "Reaction ~ x + (x | Subject)"
+    results = [
+        mx.mixedlm(formula, data.assign(x=size * data["Days"])).fit()
+        for size in (1.0, unit)
+    ]
+    wanted, found = (result.conf_int_vcomp() for result in results)
+    size = np.where(found.index == "sd x|Subject", unit, 1.0)
+    np.testing.assert_allclose(found.mul(size, axis=0), wanted, rtol=1e-6)
+    both = results[1].conf_int_vcomp(scale="variance")
+    own = results[0].conf_int_vcomp(scale="variance")
+    np.testing.assert_allclose(both["std_err"].iloc[0], own["std_err"].iloc[0], rtol=1e-6)

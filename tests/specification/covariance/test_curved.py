@@ -67,6 +67,20 @@ def test_directions_are_the_tangents_where_the_curve_is_straight(kind):
 
 
 @every
+def test_natural_slopes_in_other_units(kind):
+    s, rng = kind.of(3), np.random.default_rng(3)
+    covariance = s.matrix(theta_of(s, rng))
+    slopes, count = s.natural_slopes(covariance), s.n_sd
+    units = [np.full(3, 1e-30), np.full(3, 1e30)]
+    for unit in [*units, np.array([1e-6, 1.0, 1e6])] if s.het else units:
+        both = np.outer(unit, unit)
+        wanted = slopes * both
+        wanted[:count] /= unit[:count, None, None] ** 2
+        found = s.natural_slopes(covariance * both)
+        np.testing.assert_allclose(found / both, wanted / both, rtol=1e-9, atol=1e-12)
+
+
+@every
 def test_other_units(kind):
     s, rng = kind.of(3), np.random.default_rng(3)
     theta = theta_of(s, rng)
