@@ -62,7 +62,7 @@ LAYERS = [
 ]
 # Of the kernels, likewise; but what stands in one layer does not know each other.
 KERNEL_LAYERS = [
-    ["reference", "row_major", "triangle"],
+    ["compressed_rows", "reference", "row_major", "triangle"],
     ["lanes"],
     ["covariance", "factor", "generalized", "laws", "rows", "search"],
     ["deviance"],
